@@ -1,0 +1,40 @@
+/**
+ * The cloud controller's internal HTTP face, for other components only: basic auth, never reachable through the router.
+ *
+ * GET  /internal/bulk/apps?batch_size=N&bulk_token=T        desired state, BulkApps; ends when `bulk_token` is null
+ * POST /internal/staging/:build_guid/completed              StagingResult; 200 taken, 404 no such build, 409 it already ended
+ * POST /internal/tasks/:task_guid/completed                 TaskResult; 200, 404, 409 likewise
+ * GET  /internal/v4/log_access/:app_guid                    the user's own bearer; 200, or 404 when there is no permission
+ * GET  /internal/apps/:process_guid/ssh_access/:index       the user's own bearer; 200 SshAccess, 401, 403
+ * GET|PUT /internal/blobs/:bucket/:key?expires=&signature=  signed: the signature is the permission
+ */
+import { z } from 'zod';
+import { topic } from './topic.ts';
+
+export const DesiredProcess = z.object({
+  droplet: z.string().describe('guid of the process'),
+  app: z.string(),
+  version: z.string(),
+  instances: z.number().int(),
+  state: z.enum(['STARTED', 'STOPPED']),
+  package_state: z.enum(['STAGED', 'PENDING', 'FAILED']),
+});
+export type DesiredProcess = z.infer<typeof DesiredProcess>;
+
+export const BulkApps = z.object({ results: z.array(DesiredProcess), bulk_token: z.string().nullable() });
+export type BulkApps = z.infer<typeof BulkApps>;
+
+/**
+ * A hint that one process's desired state changed, with its new desired state; 0 instances when it is gone. The health
+ * manager may lose it without harm: it reads all of it again by and by.
+ */
+export const dropletUpdated = topic('droplet.updated', DesiredProcess);
+
+export const TaskResult = z.object({
+  failed: z.boolean(),
+  failure_reason: z.string().nullable(),
+  exit_status: z.number().int(),
+});
+export type TaskResult = z.infer<typeof TaskResult>;
+
+export const SshAccess = z.object({ process_guid: z.string() });

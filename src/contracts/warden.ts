@@ -1,0 +1,148 @@
+/**
+ * Warden's API: HTTP with JSON bodies over a unix socket. The verbs are those of cloudfoundry/warden's protocol; bodies and
+ * replies below. An error is `{"error":{"code","message"}}` with the status of WARDEN_ERRORS, and comes back out of the
+ * client as the same class (http/warden-client.ts).
+ *
+ * GET    /ping                                        200 {}
+ * GET    /containers                                  {handles}
+ * POST   /containers                                  CreateRequest → CreateReply
+ * GET    /containers/:handle                          ContainerInfo
+ * POST   /containers/:handle/stop                     StopContainer → {}; TERM to every job, KILL after the grace
+ * DELETE /containers/:handle                          {}; a container that is not there is container_not_found
+ * POST   /containers/:handle/jobs                     SpawnRequest → {job_id}
+ * GET    /containers/:handle/jobs/:job_id             waits for the end → JobResult (link)
+ * GET    /containers/:handle/jobs/:job_id/output?offset=N   ndjson of JobOutput, from byte N of the log file on, to the end (stream)
+ * POST   /containers/:handle/jobs/:job_id/signal      {signal} → {}
+ * POST   /containers/:handle/run                      SpawnRequest → JobResult with what it wrote (run)
+ * POST   /containers/:handle/net_in                   {host_port?, container_port?} → PortMapping
+ * PUT    /containers/:handle/net_out                  {rules} → {}; replaces all egress rules in one transaction
+ * PUT    /containers/:handle/limits                   LimitRequest → limits in force
+ * PUT    /containers/:handle/files?path=              tar stream in, unpacked below `path` as vcap (copy_in)
+ * GET    /containers/:handle/files?path=              tar stream of `path` (copy_out)
+ */
+import { z } from 'zod';
+import { EgressRule } from './dea.ts';
+
+export const WARDEN_ERRORS = {
+  container_not_found: 404,
+  job_not_found: 404,
+  handle_taken: 409,
+  container_state: 409,
+  resources_exhausted: 503,
+  invalid_request: 400,
+  path_not_found: 404,
+  create_failed: 500,
+  spawn_failed: 500,
+  internal: 500,
+} as const;
+export type WardenErrorCode = keyof typeof WARDEN_ERRORS;
+
+export const BindMount = z.object({
+  src_path: z.string().describe('on the host'),
+  dst_path: z.string().describe('in the container'),
+  mode: z.enum(['ro', 'rw']),
+});
+
+export const ContainerLimits = z.object({
+  memory_in_bytes: z.number().int().positive(),
+  disk_in_bytes: z.number().int().positive(),
+  cpu_shares: z.number().int().min(2).max(10_000).default(128),
+  cpu_quota: z.number().positive().optional().describe('cores, as a cap'),
+  pids: z.number().int().positive().default(1024),
+  nofile: z.number().int().positive().default(16_384),
+  bandwidth: z
+    .object({ rate: z.number().int(), burst: z.number().int() })
+    .optional()
+    .describe('bytes per second, bytes'),
+});
+
+export const CreateRequest = z.strictObject({
+  handle: z
+    .string()
+    .regex(/^[a-z0-9-]{1,64}$/)
+    .optional(),
+  stack: z.string().describe('name of a stack that warden is configured with'),
+  layers: z.array(z.string()).default([]).describe('host folders laid read-only over the stack, lowest first'),
+  bind_mounts: z.array(BindMount).default([]),
+  limits: ContainerLimits,
+  net_in: z.array(z.object({ host_port: z.number().int().optional(), container_port: z.number().int() })).default([]),
+  net_out: z.array(EgressRule).default([]),
+  hostname: z.string().optional(),
+  properties: z
+    .record(z.string(), z.string())
+    .default({})
+    .describe('kept and given back by info and list; for the caller'),
+});
+export type CreateRequest = z.input<typeof CreateRequest>;
+
+export const PortMapping = z.object({ host_port: z.number().int(), container_port: z.number().int() });
+export type PortMapping = z.infer<typeof PortMapping>;
+
+export const CreateReply = z.object({
+  handle: z.string(),
+  host_ip: z.string().describe("the host's end of the container's network, gateway and name server of it"),
+  container_ip: z.string(),
+  ports: z.array(PortMapping),
+});
+export type CreateReply = z.infer<typeof CreateReply>;
+
+export const ContainerInfo = CreateReply.extend({
+  state: z.enum(['active', 'stopped']),
+  events: z.array(z.string()).describe('"out of memory"'),
+  properties: z.record(z.string(), z.string()),
+  memory_stat: z.object({ usage: z.number(), rss: z.number(), cache: z.number(), limit: z.number() }).describe('bytes'),
+  cpu_stat: z.object({ usage_ns: z.number(), throttled_ns: z.number() }),
+  disk_stat: z.object({ bytes_used: z.number(), bytes_limit: z.number() }),
+  pids: z.number().int(),
+  job_ids: z.array(z.string()),
+});
+export type ContainerInfo = z.infer<typeof ContainerInfo>;
+
+export const ContainerList = z.object({
+  containers: z.array(z.object({ handle: z.string(), properties: z.record(z.string(), z.string()) })),
+});
+
+export const StopContainer = z.object({ grace_s: z.number().min(0).default(10), kill: z.boolean().default(false) });
+
+export const SpawnRequest = z.strictObject({
+  args: z.array(z.string()).min(1),
+  env: z.array(z.string()).default([]).describe('"K=V"'),
+  cwd: z.string().default('/home/vcap'),
+  user: z.enum(['vcap', 'root']).default('vcap').describe("root is the container's own, not the host's"),
+  rlimits: z
+    .object({
+      nofile: z.number().int().optional(),
+      nproc: z.number().int().optional(),
+      core: z.number().int().optional(),
+    })
+    .default({}),
+  job_id: z
+    .string()
+    .regex(/^[a-z0-9-]{1,64}$/)
+    .optional(),
+});
+export type SpawnRequest = z.input<typeof SpawnRequest>;
+
+export const JobResult = z.object({
+  exit_status: z.number().int().describe('128 + n when signal n ended it; -1 when it is not known'),
+  oom: z.boolean().describe('whether the container ran out of memory meanwhile'),
+  stdout: z.string().optional(),
+  stderr: z.string().optional(),
+});
+export type JobResult = z.infer<typeof JobResult>;
+
+/** One line of output (`data` base64 without its newline; `partial`: the line goes on), or the end. */
+export const JobOutput = z.union([
+  z.object({
+    name: z.enum(['stdout', 'stderr']),
+    data: z.string(),
+    partial: z.boolean(),
+    timestamp_ns: z.string(),
+    offset: z.number().int().describe('where to resume after this line'),
+  }),
+  z.object({ exit_status: z.number().int(), oom: z.boolean() }),
+]);
+export type JobOutput = z.infer<typeof JobOutput>;
+
+export const LimitRequest = ContainerLimits.partial();
+export const WardenError = z.object({ error: z.object({ code: z.string(), message: z.string() }) });

@@ -1,0 +1,37 @@
+import { setTimeout as delay } from 'node:timers/promises';
+
+/**
+ * Time as a dependency. `now` is the wall clock in ms since the epoch; `monotonic` only ever grows (ms) and is what
+ * durations and deadlines are measured with, since the wall clock can jump.
+ */
+export interface Clock {
+  now(): number;
+  monotonic(): number;
+  /** Resolves after `ms`; rejects with the signal's reason when it is aborted first. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+  /** Calls `work` every `ms`; a call that is still running when the next is due is not overlapped. */
+  every(ms: number, work: () => void | Promise<void>): Disposable;
+}
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  sleep: async (ms, signal) => {
+    await delay(ms, undefined, signal === undefined ? {} : { signal });
+  },
+  every: (ms, work) => {
+    let isRunning = false;
+    const timer = setInterval(() => {
+      if (isRunning) return;
+      isRunning = true;
+      void (async () => {
+        try {
+          await work();
+        } finally {
+          isRunning = false;
+        }
+      })();
+    }, ms);
+    return { [Symbol.dispose]: () => clearInterval(timer) };
+  },
+};
