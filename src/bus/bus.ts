@@ -1,0 +1,245 @@
+import { connect, type Msg, type NatsConnection } from '@nats-io/transport-node';
+import type { z } from 'zod';
+import type { Exchange, Topic } from '#contracts/topic.ts';
+import { AppError, describeError } from '#kernel/errors.ts';
+import type { Log } from '#kernel/log.ts';
+
+export class BusUnavailable extends AppError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('bus_unavailable', message, options);
+  }
+}
+
+/** Nobody answered within the time given, or nobody listens on the subject. */
+export class NoReply extends AppError {
+  constructor(subject: string, options?: ErrorOptions) {
+    super('no_reply', `no reply on ${subject}`, options);
+  }
+}
+
+export interface BusOptions {
+  /** `nats://host:port`, any of which will do. */
+  servers: readonly string[];
+  /** Shown in the server's connection list. */
+  name: string;
+  log: Log;
+  /** Signed into the servers when they ask for it. */
+  credentials?: { user: string; password: string };
+}
+
+export interface SubscribeOptions {
+  /** Of all subscribers with the same queue name one gets each message. */
+  queue?: string;
+}
+
+/**
+ * The only door to NATS. It connects for ever: when no server is there it tries again until it is closed, at start as well
+ * as later, so that the order in which components start does not matter. What does not fit its schema is logged and dropped.
+ */
+export class Bus implements AsyncDisposable {
+  readonly #connection: NatsConnection;
+  readonly #log: Log;
+  #isConnected = true;
+  #disconnectedAt_ms: number | undefined;
+  readonly #onConnect = new Set<() => void>();
+  readonly #onDisconnect = new Set<() => void>();
+
+  private constructor(connection: NatsConnection, log: Log) {
+    this.#connection = connection;
+    this.#log = log;
+    void this.#watch();
+  }
+
+  /** Resolves once a server answered for the first time. Errors: BusUnavailable when it refuses our credentials. */
+  static async connect(options: BusOptions): Promise<Bus> {
+    try {
+      const connection = await connect({
+        servers: [...options.servers],
+        name: options.name,
+        maxReconnectAttempts: -1,
+        waitOnFirstConnect: true,
+        reconnectTimeWait: 250,
+        reconnectJitter: 100,
+        pingInterval: 5_000,
+        maxPingOut: 2,
+        ...(options.credentials && { user: options.credentials.user, pass: options.credentials.password }),
+      });
+      return new Bus(connection, options.log);
+    } catch (error) {
+      throw new BusUnavailable(`the message bus at ${options.servers.join(', ')} refused us`, { cause: error });
+    }
+  }
+
+  get isConnected(): boolean {
+    return this.#isConnected;
+  }
+
+  /** How long the bus has been away, in ms; undefined while it is there. */
+  get awayFor_ms(): number | undefined {
+    return this.#disconnectedAt_ms === undefined ? undefined : performance.now() - this.#disconnectedAt_ms;
+  }
+
+  /** Called after each reconnect: the moment to announce again what may have been missed. Dispose to forget. */
+  onReconnect(listener: () => void): Disposable {
+    this.#onConnect.add(listener);
+    return { [Symbol.dispose]: () => this.#onConnect.delete(listener) };
+  }
+
+  onDisconnect(listener: () => void): Disposable {
+    this.#onDisconnect.add(listener);
+    return { [Symbol.dispose]: () => this.#onDisconnect.delete(listener) };
+  }
+
+  /**
+   * Says a message. While the bus is away it is dropped and false returned, since everything said here is either repeated
+   * or kept by its sender; a backlog of stale beats would do harm when the bus returns.
+   */
+  publish<Message extends z.ZodType>(topic: Topic<Message>, message: z.input<Message>): boolean {
+    if (!this.#isConnected || this.#connection.isClosed()) return false;
+    this.#connection.publish(topic.subject, JSON.stringify(message));
+    return true;
+  }
+
+  /** Hears a subject. `subject` in the handler is the one actually used, for topics with wildcards. */
+  subscribe<Message extends z.ZodType>(
+    topic: Topic<Message>,
+    handler: (message: z.output<Message>, subject: string) => void | Promise<void>,
+    options: SubscribeOptions = {},
+  ): Disposable {
+    return this.#listen(topic.subject, options, async (received) => {
+      const message = this.#parse(topic.message, received);
+      if (message.ok) await handler(message.value, received.subject);
+    });
+  }
+
+  /** Answers a subject. A handler that throws is logged, and the asker is left to its time-out. */
+  reply<Message extends z.ZodType, Reply extends z.ZodType>(
+    exchange: Exchange<Message, Reply>,
+    handler: (message: z.output<Message>) => z.input<Reply> | undefined | Promise<z.input<Reply> | undefined>,
+    options: SubscribeOptions = {},
+  ): Disposable {
+    return this.#listen(exchange.subject, options, async (received) => {
+      const message = this.#parse(exchange.message, received);
+      if (!message.ok) return;
+      const answer = await handler(message.value);
+      if (answer !== undefined && received.reply !== undefined && received.reply !== '') {
+        received.respond(JSON.stringify(answer));
+      }
+    });
+  }
+
+  /** Asks one. Errors: NoReply, BusUnavailable (also for an answer that does not fit its schema). */
+  async request<Message extends z.ZodType, Reply extends z.ZodType>(
+    exchange: Exchange<Message, Reply>,
+    message: z.input<Message>,
+    options: { timeout_ms: number },
+  ): Promise<z.output<Reply>> {
+    if (!this.#isConnected) throw new BusUnavailable('the message bus is away');
+    let answer: Msg;
+    try {
+      answer = await this.#connection.request(exchange.subject, JSON.stringify(message), {
+        timeout: options.timeout_ms,
+      });
+    } catch (error) {
+      throw new NoReply(exchange.subject, { cause: error });
+    }
+    const parsed = exchange.reply.safeParse(jsonOf(answer));
+    if (!parsed.success)
+      throw new BusUnavailable(`the reply on ${exchange.subject} is malformed`, { cause: parsed.error });
+    return parsed.data;
+  }
+
+  /** Asks all and gathers what comes within the time. Errors: BusUnavailable. */
+  async gather<Message extends z.ZodType, Reply extends z.ZodType>(
+    exchange: Exchange<Message, Reply>,
+    message: z.input<Message>,
+    options: { timeout_ms: number },
+  ): Promise<z.output<Reply>[]> {
+    if (!this.#isConnected) throw new BusUnavailable('the message bus is away');
+    const replies: z.output<Reply>[] = [];
+    const answers = await this.#connection.requestMany(exchange.subject, JSON.stringify(message), {
+      maxWait: options.timeout_ms,
+      strategy: 'timer',
+    });
+    try {
+      for await (const answer of answers) {
+        const parsed = exchange.reply.safeParse(jsonOf(answer));
+        if (parsed.success) replies.push(parsed.data);
+      }
+    } catch (error) {
+      // Nobody listens at all: an empty answer, not a fault.
+      this.#log.debug({ subject: exchange.subject, error: describeError(error) }, 'gathered no replies');
+    }
+    return replies;
+  }
+
+  /** Resolves when the server has everything said so far. */
+  async flush(): Promise<void> {
+    if (this.#isConnected) await this.#connection.flush();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#connection.isClosed()) return;
+    // Draining waits for a server that may be away for good; then closing is all that can be done.
+    if (this.#isConnected) await this.#connection.drain().catch(() => this.#connection.close());
+    else await this.#connection.close();
+  }
+
+  #listen(subject: string, options: SubscribeOptions, handle: (received: Msg) => Promise<void>): Disposable {
+    const subscription = this.#connection.subscribe(subject, {
+      ...(options.queue !== undefined && { queue: options.queue }),
+      callback: (error, received) => {
+        if (error) {
+          this.#log.error({ subject, error: describeError(error) }, 'subscription failed');
+          return;
+        }
+        handle(received).catch((error: unknown) => {
+          this.#log.error({ subject: received.subject, error: describeError(error) }, 'message handler failed');
+        });
+      },
+    });
+    return {
+      [Symbol.dispose]: () => {
+        if (!subscription.isClosed()) subscription.unsubscribe();
+      },
+    };
+  }
+
+  #parse<Schema extends z.ZodType>(
+    schema: Schema,
+    received: Msg,
+  ): { ok: true; value: z.output<Schema> } | { ok: false } {
+    const parsed = schema.safeParse(jsonOf(received));
+    if (parsed.success) return { ok: true, value: parsed.data };
+    this.#log.warn({ subject: received.subject, error: describeError(parsed.error) }, 'malformed message dropped');
+    return { ok: false };
+  }
+
+  async #watch(): Promise<void> {
+    for await (const status of this.#connection.status()) {
+      if (status.type === 'disconnect') {
+        if (!this.#isConnected) continue;
+        this.#isConnected = false;
+        this.#disconnectedAt_ms = performance.now();
+        this.#log.warn({}, 'message bus lost');
+        for (const listener of this.#onDisconnect) listener();
+      } else if (status.type === 'reconnect') {
+        this.#isConnected = true;
+        this.#disconnectedAt_ms = undefined;
+        this.#log.info({}, 'message bus back');
+        for (const listener of this.#onConnect) listener();
+      }
+    }
+  }
+}
+
+/** The message's JSON; undefined for an empty or broken one, which the schema then judges. */
+function jsonOf(received: Msg): unknown {
+  const text = received.string();
+  if (text === '') return undefined;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

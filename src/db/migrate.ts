@@ -1,0 +1,64 @@
+import { createHash } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import pg from 'pg';
+import { AppError } from '#kernel/errors.ts';
+import type { Log } from '#kernel/log.ts';
+
+export class MigrationFailed extends AppError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('migration_failed', message, options);
+  }
+}
+
+// One lock for all of a database's migrations: several processes may start at once.
+const LOCK_KEY = 4_906_151;
+
+/**
+ * Brings a database up to the newest of the plain SQL files `NNNN_name.sql` in `folder`, each once, in order, each in a
+ * transaction of its own. Returns the names of those applied now.
+ * Errors: MigrationFailed when a file fails, or when one already applied was changed since.
+ */
+export async function migrate(options: { url: string; folder: string; log: Log }): Promise<string[]> {
+  const client = new pg.Client({ connectionString: options.url, application_name: 'migrate' });
+  await client.connect();
+  try {
+    await client.query('select pg_advisory_lock($1)', [LOCK_KEY]);
+    await client.query(
+      'create table if not exists schema_migrations (name text primary key, checksum text not null, applied_at timestamptz not null default now())',
+    );
+    const { rows } = await client.query<{ name: string; checksum: string }>(
+      'select name, checksum from schema_migrations',
+    );
+    const applied = new Map(rows.map((row) => [row.name, row.checksum]));
+    const names = (await readdir(options.folder)).filter((name) => /^\d{4}_[a-z0-9_]+\.sql$/.test(name)).sort();
+    if (names.length === 0) throw new MigrationFailed(`no migrations in ${options.folder}`);
+    const done: string[] = [];
+    for (const name of names) {
+      const sql = await readFile(join(options.folder, name), 'utf8');
+      const checksum = createHash('sha256').update(sql).digest('hex');
+      const known = applied.get(name);
+      if (known === checksum) continue;
+      if (known !== undefined) throw new MigrationFailed(`${name} was changed after it was applied`);
+      await applyOne(client, { name, sql, checksum });
+      options.log.info({ migration: name }, 'migration applied');
+      done.push(name);
+    }
+    return done;
+  } finally {
+    // Ending the session frees the lock.
+    await client.end();
+  }
+}
+
+async function applyOne(client: pg.Client, file: { name: string; sql: string; checksum: string }): Promise<void> {
+  await client.query('begin');
+  try {
+    await client.query(file.sql);
+    await client.query('insert into schema_migrations (name, checksum) values ($1, $2)', [file.name, file.checksum]);
+    await client.query('commit');
+  } catch (error) {
+    await client.query('rollback');
+    throw new MigrationFailed(`${file.name} failed`, { cause: error });
+  }
+}
