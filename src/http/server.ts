@@ -30,7 +30,6 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     requestTimeout: options.request_timeout_ms ?? 0,
     keepAliveTimeout: 95_000,
     logger: false,
-    disableRequestLogging: true,
     trustProxy: true,
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 1024 },
     forceCloseConnections: true,
