@@ -4,7 +4,7 @@
  * client as the same class (http/warden-client.ts).
  *
  * GET    /ping                                        200 {}
- * GET    /containers                                  {handles}
+ * GET    /containers                                  ContainerList
  * POST   /containers                                  CreateRequest → CreateReply
  * GET    /containers/:handle                          ContainerInfo
  * POST   /containers/:handle/stop                     StopContainer → {}; TERM to every job, KILL after the grace
@@ -12,11 +12,11 @@
  * POST   /containers/:handle/jobs                     SpawnRequest → {job_id}
  * GET    /containers/:handle/jobs/:job_id             waits for the end → JobResult (link)
  * GET    /containers/:handle/jobs/:job_id/output?offset=N   ndjson of JobOutput, from byte N of the log file on, to the end (stream)
- * POST   /containers/:handle/jobs/:job_id/signal      {signal} → {}
+ * POST   /containers/:handle/jobs/:job_id/signal      SignalRequest → {}; a job that has ended is left alone
  * POST   /containers/:handle/run                      SpawnRequest → JobResult with what it wrote (run)
- * POST   /containers/:handle/net_in                   {host_port?, container_port?} → PortMapping
- * PUT    /containers/:handle/net_out                  {rules} → {}; replaces all egress rules in one transaction
- * PUT    /containers/:handle/limits                   LimitRequest → limits in force
+ * POST   /containers/:handle/net_in                   NetInRequest → PortMapping
+ * PUT    /containers/:handle/net_out                  NetOutRequest → {}; replaces all egress rules in one transaction
+ * PUT    /containers/:handle/limits                   LimitRequest → ContainerLimits, those in force
  * PUT    /containers/:handle/files?path=              tar stream in, unpacked below `path` as vcap (copy_in)
  * GET    /containers/:handle/files?path=              tar stream of `path` (copy_out)
  */
@@ -98,11 +98,26 @@ export const ContainerInfo = CreateReply.extend({
 });
 export type ContainerInfo = z.infer<typeof ContainerInfo>;
 
+/** A port of the host from warden's pool unless one is asked for; `container_port` is the same number unless given. */
+export const NetInRequest = z.strictObject({
+  host_port: z.number().int().min(1).max(65_535).optional(),
+  container_port: z.number().int().min(1).max(65_535).optional(),
+});
+export type NetInRequest = z.infer<typeof NetInRequest>;
+
+export const NetOutRequest = z.strictObject({ rules: z.array(EgressRule) });
+
 export const ContainerList = z.object({
   containers: z.array(z.object({ handle: z.string(), properties: z.record(z.string(), z.string()) })),
 });
 
-export const StopContainer = z.object({ grace_s: z.number().min(0).default(10), kill: z.boolean().default(false) });
+export type ContainerList = z.infer<typeof ContainerList>;
+
+export const StopContainer = z.strictObject({
+  grace_s: z.number().min(0).default(10),
+  kill: z.boolean().default(false),
+});
+export type StopContainer = z.input<typeof StopContainer>;
 
 export const SpawnRequest = z.strictObject({
   args: z.array(z.string()).min(1),
@@ -122,6 +137,12 @@ export const SpawnRequest = z.strictObject({
     .optional(),
 });
 export type SpawnRequest = z.input<typeof SpawnRequest>;
+
+export const SpawnReply = z.object({ job_id: z.string() });
+
+export const SIGNALS = ['HUP', 'INT', 'QUIT', 'KILL', 'USR1', 'USR2', 'TERM', 'CONT', 'STOP', 'WINCH'] as const;
+export const SignalRequest = z.strictObject({ signal: z.enum(SIGNALS) });
+export type SignalName = (typeof SIGNALS)[number];
 
 export const JobResult = z.object({
   exit_status: z.number().int().describe('128 + n when signal n ended it; -1 when it is not known'),
@@ -144,5 +165,16 @@ export const JobOutput = z.union([
 ]);
 export type JobOutput = z.infer<typeof JobOutput>;
 
-export const LimitRequest = ContainerLimits.partial();
+export type ContainerLimits = z.infer<typeof ContainerLimits>;
+
+/** Changes only what it names; nothing named asks what is in force. No defaults here: what is absent stays as it is. */
+export const LimitRequest = z.strictObject({
+  memory_in_bytes: z.number().int().positive().optional(),
+  disk_in_bytes: z.number().int().positive().optional(),
+  cpu_shares: z.number().int().min(2).max(10_000).optional(),
+  cpu_quota: z.number().positive().optional(),
+  pids: z.number().int().positive().optional(),
+  bandwidth: ContainerLimits.shape.bandwidth,
+});
+export type LimitRequest = z.infer<typeof LimitRequest>;
 export const WardenError = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
