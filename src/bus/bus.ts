@@ -18,13 +18,11 @@ export class NoReply extends AppError {
 }
 
 export interface BusOptions {
-  /** `nats://host:port`, any of which will do. */
+  /** `nats://[user:password@]host:port`, any of which will do; the first one's user is everybody's. */
   servers: readonly string[];
   /** Shown in the server's connection list. */
   name: string;
   log: Log;
-  /** Signed into the servers when they ask for it. */
-  credentials?: { user: string; password: string };
 }
 
 export interface SubscribeOptions {
@@ -52,9 +50,11 @@ export class Bus implements AsyncDisposable {
 
   /** Resolves once a server answered for the first time. Errors: BusUnavailable when it refuses our credentials. */
   static async connect(options: BusOptions): Promise<Bus> {
+    const urls = options.servers.map((server) => new URL(server));
+    const user = urls[0]?.username ?? '';
     try {
       const connection = await connect({
-        servers: [...options.servers],
+        servers: urls.map((url) => url.host),
         name: options.name,
         maxReconnectAttempts: -1,
         waitOnFirstConnect: true,
@@ -62,11 +62,13 @@ export class Bus implements AsyncDisposable {
         reconnectJitter: 100,
         pingInterval: 5_000,
         maxPingOut: 2,
-        ...(options.credentials && { user: options.credentials.user, pass: options.credentials.password }),
+        ...(user !== '' && { user: decodeURIComponent(user), pass: decodeURIComponent(urls[0]?.password ?? '') }),
       });
       return new Bus(connection, options.log);
     } catch (error) {
-      throw new BusUnavailable(`the message bus at ${options.servers.join(', ')} refused us`, { cause: error });
+      throw new BusUnavailable(`the message bus at ${urls.map((url) => url.host).join(', ')} refused us`, {
+        cause: error,
+      });
     }
   }
 
