@@ -1,0 +1,88 @@
+import { createReadStream } from 'node:fs';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { createGunzip } from 'node:zlib';
+import { extract, type Header } from 'tar-stream';
+import { systemErrorCode } from '#kernel/errors.ts';
+import { ArchiveInvalid } from './errors.ts';
+import { isKnownFault } from './known-fault.ts';
+import { TreeWriter, type TreeOptions } from './tree-writer.ts';
+
+/**
+ * Unpacks a tar.gz into a folder, with modes and links; hard links and devices are refused. On an error what was written so
+ * far stays for the caller to remove.
+ * Errors: ArchiveInvalid, ArchivePathEscapes, ArchiveTooLarge, TreeWriteFailed; ENOENT as Node gives it.
+ */
+export async function unpackTarGz(
+  source: string | Readable,
+  folder: string,
+  options: TreeOptions,
+): Promise<{ bytes: number; entries: number }> {
+  const raw = typeof source === 'string' ? createReadStream(source) : source;
+  return await judged(async () => {
+    const gunzip = createGunzip();
+    const fed = pipeline(raw, gunzip);
+    fed.catch(() => {});
+    try {
+      const result = await unpackTar(gunzip, folder, options);
+      await fed;
+      return result;
+    } catch (error) {
+      raw.destroy();
+      throw error;
+    }
+  });
+}
+
+/** As unpackTarGz, for a tar that is not compressed. */
+export async function unpackTar(
+  source: Readable,
+  folder: string,
+  options: TreeOptions,
+): Promise<{ bytes: number; entries: number }> {
+  return await judged(async () => {
+    const tree = await TreeWriter.open(folder, options);
+    const reader = extract();
+    const fed = pipeline(source, reader);
+    fed.catch((error: unknown) => reader.destroy(error instanceof Error ? error : new Error(String(error))));
+    try {
+      for await (const entry of reader) {
+        await write(tree, entry.header, entry);
+        entry.resume();
+      }
+      await fed;
+      return await tree.finish();
+    } catch (error) {
+      source.destroy();
+      await tree.abort();
+      throw error;
+    }
+  });
+}
+
+async function write(tree: TreeWriter, header: Header, content: AsyncIterable<unknown>): Promise<void> {
+  const entry = { path: header.name, mode: header.mode ?? 0o644, mtime: header.mtime ?? new Date(0) };
+  switch (header.type) {
+    case 'directory':
+      return await tree.folder(entry);
+    case 'symlink':
+      return await tree.link(entry, header.linkname ?? '');
+    case 'file':
+    case 'contiguous-file':
+      return await tree.file({ ...entry, size: header.size ?? 0 }, Readable.from(content));
+    default:
+      throw new ArchiveInvalid(`the tar's entry ${JSON.stringify(header.name)} is a ${header.type}`);
+  }
+}
+
+async function judged<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const code = systemErrorCode(error);
+    // zlib's faults have codes as well, and are about the bytes.
+    const isOfBytes = code === undefined || code.startsWith('Z_') || code.startsWith('ERR_');
+    if (isKnownFault(error) || !isOfBytes) throw error;
+    throw new ArchiveInvalid('the file is not a valid tar', { cause: error });
+  }
+}
