@@ -72,6 +72,11 @@ export class Bus implements AsyncDisposable {
     }
   }
 
+  /** For the other files of this room, which speak JetStream over it. */
+  get connection(): NatsConnection {
+    return this.#connection;
+  }
+
   get isConnected(): boolean {
     return this.#isConnected;
   }
