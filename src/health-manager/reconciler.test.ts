@@ -76,16 +76,16 @@ describe('the reconciler', () => {
     const on = reconciler();
     assert.deepEqual(live(on, { one: [] }, 0, 10_000), []);
     on.fetched([desired('a', 1)], { askedAt: 10_000, now: 10_000 });
-    assert.deepEqual(live(on, { one: [] }, 11_000, 17_000), ['16: start a/0 missing']);
+    assert.deepEqual(live(on, { one: [] }, 11_000, 17_000), ['11: start a/0 missing']);
   });
 
   it('asks again only after the keep-alive', () => {
     const on = reconciler();
     on.fetched([desired('a', 1)], { askedAt: 0, now: 0 });
     assert.deepEqual(live(on, { one: [] }, 0, 28_000), [
-      '11: start a/0 missing',
-      '19: start a/0 missing',
-      '27: start a/0 missing',
+      '6: start a/0 missing',
+      '14: start a/0 missing',
+      '22: start a/0 missing',
     ]);
   });
 
@@ -129,12 +129,12 @@ describe('the reconciler', () => {
   it('limits the starts of a round and takes apps with nothing left first', () => {
     const on = reconciler();
     on.fetched([desired('half', 2), desired('none', 3)], { askedAt: 0, now: 0 });
-    const said = live(on, { one: [held('half', 0)] }, 0, 12_000);
+    const said = live(on, { one: [held('half', 0)] }, 0, 8_000);
     assert.deepEqual(
-      said.slice(0, 3).map((line) => line.slice(4)),
+      said.slice(0, 3).map((line) => line.slice(3)),
       ['start none/0 missing', 'start none/1 missing', 'start none/2 missing'],
     );
-    assert.equal(said[3], '12: start half/1 missing');
+    assert.equal(said[3], '7: start half/1 missing');
   });
 
   it('keeps a hint over a reading that began before it', () => {

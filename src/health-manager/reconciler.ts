@@ -23,6 +23,8 @@ export class Reconciler {
   readonly #dirty = new Set<string>();
   readonly #due = new Map<string, number>();
   #wasFresh = false;
+  /** What is found missing now was so since then: while knowledge became fresh all were listened to already. */
+  #listeningSince = Infinity;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
@@ -74,6 +76,7 @@ export class Reconciler {
     this.#note(expired);
     if (!this.#wasFresh) {
       this.#wasFresh = true;
+      this.#listeningSince = now - this.#options.silence_ms;
       for (const droplet of this.desired.droplets()) this.#dirty.add(droplet);
       for (const droplet of this.actual.droplets()) this.#dirty.add(droplet);
     }
@@ -81,6 +84,7 @@ export class Reconciler {
     const steps: Step[] = [];
     for (const droplet of this.#dirty) steps.push(...this.#plan(droplet, now));
     this.#dirty.clear();
+    this.#listeningSince = Infinity;
     return { steps: this.#limit(steps, now), lostDeas: expired.deas };
   }
 
@@ -169,7 +173,7 @@ export class Reconciler {
       const known = memory.indices.get(index);
       if (!holder) {
         const remembered = known ?? {};
-        remembered.missingSince ??= now;
+        remembered.missingSince ??= Math.min(now, this.#listeningSince);
         memory.indices.set(index, remembered);
       } else if (known) {
         delete known.missingSince;
