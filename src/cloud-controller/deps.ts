@@ -1,0 +1,22 @@
+import type { Clock } from '#kernel/clock.ts';
+import type { Log } from '#kernel/log.ts';
+import type { Links } from './api/links.ts';
+import type { CloudControllerConfig } from './config.ts';
+import type { Effects } from './effects.ts';
+import type { JobQueue } from './jobs/queue.ts';
+import type { JobRegistry } from './jobs/registry.ts';
+import type { Db } from './tables.ts';
+import type { UserDirectory } from './users/directory.ts';
+
+/** What resources are made of; each takes the parts it uses. */
+export interface Deps {
+  config: CloudControllerConfig;
+  db: Db;
+  links: Links;
+  jobs: JobQueue;
+  operations: JobRegistry;
+  effects: Effects;
+  directory: UserDirectory;
+  clock: Clock;
+  log: Log;
+}

@@ -1,0 +1,77 @@
+import { join } from 'node:path';
+import { announceComponent } from '#bus/announce.ts';
+import { Bus } from '#bus/bus.ts';
+import { registerRoutes } from '#bus/route-registrar.ts';
+import { Database } from '#db/database.ts';
+import { migrate } from '#db/migrate.ts';
+import { listen } from '#http/server.ts';
+import { StatusServer } from '#http/status-server.ts';
+import type { ComponentContext, RunningComponent } from '#kernel/component.ts';
+import { Links } from './api/links.ts';
+import { API_VERSION, type CloudControllerConfig } from './config.ts';
+import type { Deps } from './deps.ts';
+import { NO_APPS } from './effects.ts';
+import { createApiServer } from './http.ts';
+import { JobQueue } from './jobs/queue.ts';
+import { JobRegistry } from './jobs/registry.ts';
+import { JobRunner } from './jobs/runner.ts';
+import type { CcTables } from './tables.ts';
+import { UserDirectory } from './users/directory.ts';
+
+/**
+ * The cloud controller: the v3 API over PostgreSQL, which holds the desired state; the placement of work on DEAs over NATS; and
+ * the workers of asynchronous jobs. Several can run side by side on one database.
+ */
+export async function start(config: CloudControllerConfig, context: ComponentContext): Promise<RunningComponent> {
+  const { log, clock } = context;
+  await using stack = new AsyncDisposableStack();
+  const { url, max_connections } = config.database;
+  await migrate({ url, folder: join(import.meta.dirname, '../../migrations/cloud-controller'), log });
+  const database = stack.use(
+    new Database<CcTables>({ url, max_connections, application_name: 'cloud-controller', log }),
+  );
+  const { servers, user, password = '' } = config.nats;
+  const bus = stack.use(
+    await Bus.connect({
+      servers,
+      name: 'cloud-controller',
+      log,
+      ...(user !== undefined && { credentials: { user, password } }),
+    }),
+  );
+  const links = new Links(config.urls.api);
+  const operations = new JobRegistry();
+  const { job_timeout_s: timeout_s, job_retention_days: retention_days } = config.limits;
+  const runner = stack.use(
+    new JobRunner({ db: database.query, registry: operations, clock, log, ...config.jobs, timeout_s, retention_days }),
+  );
+  const deps: Deps = {
+    config,
+    db: database.query,
+    links,
+    jobs: new JobQueue({ links, wake: () => runner.wake() }),
+    operations,
+    effects: NO_APPS,
+    directory: new UserDirectory({ ...config.uaa, clock }),
+    clock,
+    log,
+  };
+  const external = createApiServer(deps);
+  stack.defer(async () => await external.close());
+  const { port } = await listen(external, config.external);
+  const host = new URL(config.urls.api).hostname;
+  stack.use(registerRoutes({ bus, clock, routes: [{ host: config.route_host, port, uris: [host] }] }));
+  if (config.status) {
+    const { user, password, ...at } = config.status;
+    const status = stack.use(await StatusServer.start({ ...at, credentials: { user, password } }));
+    const { address, credentials } = status;
+    const about = { type: 'CloudController', index: config.index, version: API_VERSION };
+    stack.use(announceComponent({ bus, host: address, credentials, ...about }));
+  }
+  runner.wake();
+  const running = stack.move();
+  return {
+    addresses: { external: `http://${config.external.host}:${port}` },
+    [Symbol.asyncDispose]: async () => await running.disposeAsync(),
+  };
+}
