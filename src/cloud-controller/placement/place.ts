@@ -1,0 +1,45 @@
+/** What a DEA has left, as placement sees it. */
+export interface Candidate {
+  id: string;
+  zone: string;
+  stacks: readonly string[];
+  available_memory: number;
+  available_disk: number;
+  /** Process guid to number of instances. */
+  app_id_to_count: Readonly<Record<string, number>>;
+}
+
+export interface Demand {
+  /** Process guid; for staging and tasks one of no other's, so that nothing is spread. */
+  droplet: string;
+  stack: string;
+  memory_mb: number;
+  disk_mb: number;
+}
+
+export type Placement = { dea: string } | { refused: string };
+
+/**
+ * Picks the DEA for one instance: of those with room and the stack, in the zone with fewest instances of the process, those
+ * with fewest of it, of these the half with most free memory, and of that one at random. `random` gives [0, 1).
+ * Source: cloud_controller_ng's DEA pool. A refusal says in words for the user what is lacking.
+ */
+export function place(candidates: readonly Candidate[], demand: Demand, random: () => number): Placement {
+  if (candidates.length === 0) return { refused: 'insufficient resources: no DEA is available' };
+  const withStack = candidates.filter((dea) => dea.stacks.includes(demand.stack));
+  if (withStack.length === 0) return { refused: `no DEA offers the stack '${demand.stack}'` };
+  const withDisk = withStack.filter((dea) => dea.available_disk >= demand.disk_mb);
+  if (withDisk.length === 0) return { refused: 'insufficient resources: disk' };
+  const fitting = withDisk.filter((dea) => dea.available_memory >= demand.memory_mb);
+  if (fitting.length === 0) return { refused: 'insufficient resources: memory' };
+  const count = (dea: Candidate): number => dea.app_id_to_count[demand.droplet] ?? 0;
+  const zones = new Map<string, number>();
+  for (const dea of fitting) zones.set(dea.zone, (zones.get(dea.zone) ?? 0) + count(dea));
+  const fewestInZone = Math.min(...zones.values());
+  const inZone = fitting.filter((dea) => zones.get(dea.zone) === fewestInZone);
+  const fewest = Math.min(...inZone.map(count));
+  const best = inZone.filter((dea) => count(dea) === fewest).sort((a, b) => b.available_memory - a.available_memory);
+  const upperHalf = best.slice(0, Math.ceil(best.length / 2));
+  const picked = upperHalf[Math.floor(random() * upperHalf.length)];
+  return picked === undefined ? { refused: 'insufficient resources: no DEA is available' } : { dea: picked.id };
+}

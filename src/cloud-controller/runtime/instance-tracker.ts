@@ -1,0 +1,241 @@
+import type { DeaHeartbeat, DropletExited, HeartbeatInstance, InstanceUsage } from '#contracts/dea.ts';
+import type { Clock } from '#kernel/clock.ts';
+
+/** As the v3 API names states. */
+export type IndexStateName = 'RUNNING' | 'STARTING' | 'CRASHED' | 'STOPPING' | 'DOWN';
+
+export interface IndexState {
+  index: number;
+  state: IndexStateName;
+  /** Seconds since the epoch; 0 when it is not known. */
+  since_s: number;
+  routable: boolean;
+  instance?: HeartbeatInstance;
+  usage?: InstanceUsage;
+  /** Why it is not there, for the user. */
+  details: string | null;
+}
+
+export interface TrackedProcess {
+  guid: string;
+  version: string;
+  instances: number;
+}
+
+interface Held {
+  dea: string;
+  beat: HeartbeatInstance;
+  /** When we ordered it; undefined once the DEA has named it. */
+  orderedAt_ms?: number;
+}
+interface Dea {
+  heardAt_ms: number;
+  digest: string;
+  askedAt_ms: number;
+  instances: Set<string>;
+}
+interface Trouble {
+  version: string;
+  since_s: number;
+  state: 'CRASHED' | 'DOWN';
+  details: string | null;
+}
+
+// An order that its DEA does not name within so long came to nothing.
+const ORDER_GRACE_MS = 10_000;
+const ASK_AGAIN_MS = 1_000;
+
+/**
+ * What the DEAs say that they hold, process by process: fed by beats, by exits, and by our own orders, so that a question
+ * about instances costs no question to a DEA. Every cloud controller keeps one; nothing of it is stored.
+ */
+export class InstanceTracker {
+  readonly #clock: Clock;
+  readonly #silence_ms: number;
+  readonly #askForBeat: (dea: string) => void;
+  readonly #deas = new Map<string, Dea>();
+  readonly #held = new Map<string, Held>();
+  readonly #byProcess = new Map<string, Set<string>>();
+  readonly #usage = new Map<string, InstanceUsage>();
+  readonly #troubles = new Map<string, Map<number, Trouble>>();
+
+  constructor(options: { clock: Clock; instance_silence_s: number; askForBeat: (dea: string) => void }) {
+    this.#clock = options.clock;
+    this.#silence_ms = options.instance_silence_s * 1000;
+    this.#askForBeat = options.askForBeat;
+  }
+
+  hearBeat(beat: DeaHeartbeat): void {
+    const now = this.#clock.monotonic();
+    let dea = this.#deas.get(beat.dea);
+    if (!dea) {
+      dea = { heardAt_ms: now, digest: '', askedAt_ms: -Infinity, instances: new Set() };
+      this.#deas.set(beat.dea, dea);
+    }
+    dea.heardAt_ms = now;
+    for (const [instance, usage] of Object.entries(beat.usage ?? {})) this.#usage.set(instance, usage);
+    if (beat.droplets) {
+      dea.digest = beat.digest;
+      this.#replace(beat.dea, dea, beat.droplets);
+    } else if (beat.digest !== dea.digest && now - dea.askedAt_ms >= ASK_AGAIN_MS) {
+      dea.askedAt_ms = now;
+      this.#askForBeat(beat.dea);
+    }
+  }
+
+  /** A DEA took our order; it counts as starting until the DEA's own word replaces ours. */
+  ordered(dea: string, beat: HeartbeatInstance): void {
+    if (this.#held.has(beat.instance)) return;
+    this.#troubles.get(beat.droplet)?.delete(beat.index);
+    this.#hold(beat.instance, { dea, beat, orderedAt_ms: this.#clock.monotonic() });
+    const known = this.#deas.get(dea);
+    if (known) known.instances.add(beat.instance);
+    else {
+      const heardAt_ms = this.#clock.monotonic();
+      this.#deas.set(dea, { heardAt_ms, digest: '', askedAt_ms: -Infinity, instances: new Set([beat.instance]) });
+    }
+  }
+
+  exited(event: DropletExited): void {
+    this.#release(event.instance);
+    if (event.reason !== 'CRASHED') return;
+    const since_s = event.crash_timestamp ?? Math.floor(this.#clock.now() / 1000);
+    this.#trouble(event.droplet, event.index, {
+      version: event.version,
+      since_s,
+      state: 'CRASHED',
+      details: event.exit_description === '' ? null : event.exit_description,
+    });
+  }
+
+  /** Nowhere to put an index; the user reads `details`. */
+  notPlaced(process: { guid: string; version: string }, index: number, details: string): void {
+    const held = this.#troubles.get(process.guid)?.get(index);
+    // A crash that cannot be started again for want of room is still a crash.
+    if (held?.version === process.version && held.state === 'CRASHED') return;
+    const since_s = Math.floor(this.#clock.now() / 1000);
+    this.#trouble(process.guid, index, { version: process.version, since_s, state: 'DOWN', details });
+  }
+
+  /** A DEA is gone with what it held. */
+  forgetDea(id: string): void {
+    for (const instance of this.#deas.get(id)?.instances ?? []) this.#release(instance);
+    this.#deas.delete(id);
+  }
+
+  /** Drops what nothing has been heard of for long. To be called now and then. */
+  prune(): void {
+    const oldest = this.#clock.monotonic() - this.#silence_ms * 10;
+    for (const [id, dea] of this.#deas) if (dea.heardAt_ms < oldest) this.forgetDea(id);
+    for (const instance of this.#usage.keys()) if (!this.#held.has(instance)) this.#usage.delete(instance);
+  }
+
+  forgetProcess(guid: string): void {
+    this.#troubles.delete(guid);
+  }
+
+  /** Whether the DEA was heard of, and not too long ago. */
+  isHeard(dea: string): boolean {
+    const known = this.#deas.get(dea);
+    return known !== undefined && this.#clock.monotonic() - known.heardAt_ms <= this.#silence_ms;
+  }
+
+  /** Instances of a process on DEAs that are heard of, of one version or of all. */
+  instancesOf(guid: string, version?: string): (HeartbeatInstance & { dea: string })[] {
+    const found: (HeartbeatInstance & { dea: string })[] = [];
+    const now = this.#clock.monotonic();
+    for (const instance of this.#byProcess.get(guid) ?? []) {
+      const held = this.#held.get(instance);
+      if (!held || !this.isHeard(held.dea)) continue;
+      if (held.orderedAt_ms !== undefined && now - held.orderedAt_ms > ORDER_GRACE_MS) continue;
+      if (version === undefined || held.beat.version === version) found.push({ ...held.beat, dea: held.dea });
+    }
+    return found;
+  }
+
+  /** The state of each desired index, for stats. */
+  indexStates(process: TrackedProcess): IndexState[] {
+    const states: IndexState[] = Array.from({ length: process.instances }, (_, index) =>
+      this.#troubleState(process, index),
+    );
+    for (const { dea: _dea, ...beat } of this.instancesOf(process.guid, process.version)) {
+      const current = states[beat.index];
+      if (current === undefined) continue;
+      const state = apiState(beat);
+      if (RANK[state] < RANK[current.state] || (RANK[state] === RANK[current.state] && current.routable)) continue;
+      const usage = this.#usage.get(beat.instance);
+      states[beat.index] = {
+        index: beat.index,
+        state,
+        since_s: beat.state_timestamp,
+        routable: beat.routable,
+        instance: beat,
+        ...(usage && { usage }),
+        details: state === 'CRASHED' ? current.details : null,
+      };
+    }
+    return states;
+  }
+
+  /** Whether an index of that version starts or runs somewhere and is not about to leave. */
+  isAlive(process: { guid: string; version: string }, index: number): boolean {
+    return this.instancesOf(process.guid, process.version).some(
+      (beat) => beat.index === index && (beat.state === 'STARTING' || beat.state === 'RUNNING'),
+    );
+  }
+
+  #troubleState(process: TrackedProcess, index: number): IndexState {
+    const trouble = this.#troubles.get(process.guid)?.get(index);
+    if (trouble === undefined || trouble.version !== process.version) {
+      return { index, state: 'DOWN', since_s: 0, routable: false, details: null };
+    }
+    return { index, state: trouble.state, since_s: trouble.since_s, routable: false, details: trouble.details };
+  }
+
+  #trouble(guid: string, index: number, trouble: Trouble): void {
+    const troubles = this.#troubles.get(guid) ?? new Map<number, Trouble>();
+    this.#troubles.set(guid, troubles.set(index, trouble));
+  }
+
+  #replace(id: string, dea: Dea, droplets: readonly HeartbeatInstance[]): void {
+    const named = new Set(droplets.map((beat) => beat.instance));
+    const now = this.#clock.monotonic();
+    for (const instance of dea.instances) {
+      if (named.has(instance)) continue;
+      const orderedAt_ms = this.#held.get(instance)?.orderedAt_ms;
+      // The beat may have been said before the order came.
+      if (orderedAt_ms !== undefined && now - orderedAt_ms < ORDER_GRACE_MS) {
+        named.add(instance);
+        continue;
+      }
+      this.#release(instance);
+    }
+    for (const beat of droplets) this.#hold(beat.instance, { dea: id, beat });
+    dea.instances = named;
+  }
+
+  #hold(instance: string, held: Held): void {
+    this.#held.set(instance, held);
+    const ofProcess = this.#byProcess.get(held.beat.droplet);
+    if (ofProcess) ofProcess.add(instance);
+    else this.#byProcess.set(held.beat.droplet, new Set([instance]));
+  }
+
+  #release(instance: string): void {
+    const held = this.#held.get(instance);
+    if (!held) return;
+    this.#held.delete(instance);
+    this.#usage.delete(instance);
+    this.#deas.get(held.dea)?.instances.delete(instance);
+    const ofProcess = this.#byProcess.get(held.beat.droplet);
+    ofProcess?.delete(instance);
+    if (ofProcess?.size === 0) this.#byProcess.delete(held.beat.droplet);
+  }
+}
+
+const RANK: Record<IndexStateName, number> = { DOWN: 0, CRASHED: 1, STOPPING: 2, STARTING: 3, RUNNING: 4 };
+
+function apiState(beat: HeartbeatInstance): IndexStateName {
+  // An instance that leaves its DEA serves until its successor does.
+  return beat.state === 'EVACUATING' ? 'RUNNING' : beat.state;
+}

@@ -1,0 +1,128 @@
+import type { EgressRule } from '#contracts/dea.ts';
+import type { Db } from '../tables.ts';
+import { sql } from 'kysely';
+import type { DropletRow, ProcessRow, StartedAs } from '../tables-apps.ts';
+
+/** An app with the names of where it is. */
+export interface AppInSpace {
+  guid: string;
+  name: string;
+  space_guid: string;
+  space_name: string;
+  organization_guid: string;
+  organization_name: string;
+}
+
+export interface RouteToApp {
+  uri: string;
+  process_type: string;
+  port: number;
+  loadbalancing: 'round-robin' | 'least-connection' | undefined;
+}
+
+/** All that a start order says, read in one go. */
+export interface StartFacts {
+  app: AppInSpace;
+  process: ProcessRow;
+  started_as: StartedAs;
+  droplet: DropletRow & { sha256: string };
+  stack: string;
+  routes: RouteToApp[];
+  group_variables: Record<string, string>;
+  egress_rules: EgressRule[];
+}
+
+const DEFAULT_PORT = 8080;
+
+/** Undefined when the process is gone, is stopped, or has no droplet to run. */
+export async function loadStartFacts(
+  db: Db,
+  process_guid: string,
+  default_stack: string,
+): Promise<StartFacts | undefined> {
+  const process = await db.selectFrom('processes').selectAll().where('guid', '=', process_guid).executeTakeFirst();
+  if (process?.state !== 'STARTED' || process.started_as === null) return undefined;
+  const { started_as } = process;
+  const [app, droplet, routes, group_variables, egress_rules] = await Promise.all([
+    findAppInSpace(db, process.app_guid),
+    db.selectFrom('droplets').selectAll().where('guid', '=', started_as.droplet_guid).executeTakeFirst(),
+    loadRoutes(db, process.app_guid),
+    loadVariableGroup(db, 'running'),
+    loadEgressRules(db, process.app_guid, 'running'),
+  ]);
+  if (!app || !droplet || droplet.sha256 === null) return undefined;
+  const { sha256 } = droplet;
+  const stack = droplet.stack ?? default_stack;
+  return { app, process, started_as, droplet: { ...droplet, sha256 }, stack, routes, group_variables, egress_rules };
+}
+
+export async function findAppInSpace(db: Db, app_guid: string): Promise<AppInSpace | undefined> {
+  return await db
+    .selectFrom('apps')
+    .innerJoin('spaces', 'spaces.guid', 'apps.space_guid')
+    .innerJoin('organizations', 'organizations.guid', 'spaces.organization_guid')
+    .select([
+      'apps.guid',
+      'apps.name',
+      'apps.space_guid',
+      'spaces.name as space_name',
+      'spaces.organization_guid',
+      'organizations.name as organization_name',
+    ])
+    .where('apps.guid', '=', app_guid)
+    .executeTakeFirst();
+}
+
+/** HTTP routes that lead to an app, oldest first; internal domains and TCP ports are not the router's. */
+export async function loadRoutes(db: Db, app_guid: string): Promise<RouteToApp[]> {
+  const rows = await db
+    .selectFrom('route_destinations')
+    .innerJoin('routes', 'routes.guid', 'route_destinations.route_guid')
+    .innerJoin('domains', 'domains.guid', 'routes.domain_guid')
+    .select([
+      'routes.host',
+      'routes.path',
+      'routes.options',
+      'domains.name as domain',
+      'route_destinations.process_type',
+      'route_destinations.port',
+    ])
+    .where('route_destinations.app_guid', '=', app_guid)
+    .where('domains.internal', '=', false)
+    .where('routes.port', 'is', null)
+    .orderBy('routes.id')
+    .execute();
+  return rows.map((row) => {
+    const loadbalancing = row.options.loadbalancing === 'hash' ? undefined : row.options.loadbalancing;
+    const host = row.host === '' ? row.domain : `${row.host}.${row.domain}`;
+    const { process_type } = row;
+    return { uri: `${host}${row.path}`.toLowerCase(), process_type, port: row.port ?? DEFAULT_PORT, loadbalancing };
+  });
+}
+
+export async function loadVariableGroup(db: Db, name: 'running' | 'staging'): Promise<Record<string, string>> {
+  const row = await db
+    .selectFrom('environment_variable_groups')
+    .select('var')
+    .where('name', '=', name)
+    .executeTakeFirst();
+  return row?.var ?? {};
+}
+
+/** The union of all security groups that hold for the app's space in that phase. */
+export async function loadEgressRules(db: Db, app_guid: string, phase: 'running' | 'staging'): Promise<EgressRule[]> {
+  const byDefault = phase === 'running' ? sql.ref('running_default') : sql.ref('staging_default');
+  const { rows } = await sql<{ rules: EgressRule[] }>`
+    select rules from security_groups g where ${byDefault} or exists (
+      select 1 from security_group_spaces s join apps a on a.space_guid = s.space_guid
+      where s.security_group_guid = g.guid and s.phase = ${phase} and a.guid = ${app_guid})
+    order by g.id`.execute(db);
+  return rows.flatMap((row) => row.rules);
+}
+
+/** The container's ports: those that routes lead to, and for web always one, which is `PORT`. */
+export function portsOf(process_type: string, routes: readonly RouteToApp[]): number[] {
+  const ports = routes.filter((route) => route.process_type === process_type).map((route) => route.port);
+  const all = process_type === 'web' && ports.length === 0 ? [DEFAULT_PORT] : ports;
+  return [...new Set(all)];
+}
