@@ -67,6 +67,8 @@ export class Sandbox implements AsyncDisposable {
   readonly #base: string;
   readonly #rootfs: string;
   readonly #children = new Set<Child>();
+  /** Whether what runs from now on has the machine's network, or none. */
+  hasNetwork = true;
 
   private constructor(base: string, rootfs: string) {
     this.#base = base;
@@ -202,6 +204,7 @@ export class Sandbox implements AsyncDisposable {
 
   #spawn(command: readonly string[], env: Env): Child {
     const flags = ['--mount', '--pid', '--ipc', '--uts', '--fork', '--kill-child=KILL', '--propagation=private'];
+    if (!this.hasNetwork) flags.push('--net');
     const pairs = Object.entries(env).map(([name, value]) => `${name}=${value}`);
     const places = [this.#rootfs, this.#base, buildpacks];
     const child = spawn(

@@ -1,0 +1,170 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { Sandbox } from './sandbox.ts';
+
+const json = (value: unknown) => JSON.stringify(value, null, 2);
+
+describe('the nodejs buildpack', () => {
+  it('detects a package.json', async () => {
+    await using sandbox = await Sandbox.create();
+    assert.equal((await sandbox.detect('nodejs')).status, 1);
+    await sandbox.place({ 'package.json': '{}' });
+    const { status, output } = await sandbox.detect('nodejs');
+    assert.equal(status, 0);
+    assert.match(output, /^nodejs \d+\.\d+\.\d+\n$/);
+  });
+
+  it('stages and serves samples/node from its lockfile; the second push finds all of it in the cache', async () => {
+    await using sandbox = await Sandbox.create();
+    await sandbox.placeSample('node');
+    const first = await sandbox.stage(['nodejs']);
+    assert.equal(first.status, 0, first.output);
+    assert.match(first.output, /Node\.js 24\.\d+\.\d+\n/);
+    assert.match(first.output, /\$ npm ci --prefer-offline --omit=dev/);
+    assert.equal(first.start, 'npm start');
+    const env = { MEMORY_LIMIT: '200m', CF_INSTANCE_INDEX: '2', SAMPLE_SECRET: 'x' };
+    const server = await sandbox.serve('node server.js', env);
+    const seen = (await (await fetch(server.url)).json()) as Record<string, unknown>;
+    assert.equal(seen['instance_index'], 2);
+    const vars = (await (await fetch(`${server.url}/env`)).json()) as Record<string, string>;
+    assert.equal(vars['NODE_OPTIONS'], '--max-old-space-size=150');
+    assert.equal(vars['NODE_EXTRA_CA_CERTS'], '/etc/ssl/certs/ca-certificates.crt');
+    assert.equal(vars['NODE_ENV'], 'production');
+    assert.equal(vars['SAMPLE_SECRET'], '(hidden)');
+    assert.deepEqual(await (await fetch(`${server.url}/fill?mb=1`)).json(), { written_mb: 1, error: null });
+    assert.match(await (await fetch(`${server.url}/stream?ms=1&count=2`)).text(), /data: 1\n\nid: 2\ndata: 2\n\n/);
+    const echo = await new Promise<unknown>((resolve, reject) => {
+      const socket = new WebSocket(`${server.url.replace('http', 'ws')}/ws`);
+      socket.addEventListener('open', () => socket.send('hello'));
+      socket.addEventListener('message', (event) => resolve(event.data));
+      socket.addEventListener('error', () => reject(new Error('no WebSocket')));
+    });
+    assert.equal(echo, 'hello');
+    const end = await server.stop();
+    assert.equal(end.status, 0);
+    assert.match(end.output, /stopping, as asked/);
+
+    await sandbox.pushAgain();
+    await sandbox.placeSample('node');
+    sandbox.hasNetwork = false;
+    const again = await sandbox.stage(['nodejs']);
+    assert.equal(again.status, 0, again.output);
+    assert.match(again.output, /does not answer: taking npm from the cache/);
+    sandbox.hasNetwork = true;
+    const crashing = await sandbox.serve(again.start);
+    await fetch(`${crashing.url}/crash?status=7`);
+    assert.notEqual((await crashing.end).status, 0);
+  });
+
+  it('builds with devDependencies and leaves them out of the droplet', async () => {
+    await using sandbox = await Sandbox.create();
+    await sandbox.place({
+      'package.json': json({
+        engines: { node: '^22.0.0' },
+        scripts: { build: 'node build.js', start: 'node .' },
+        main: 'out.js',
+        dependencies: { ms: '2.1.3' },
+        devDependencies: { 'escape-html': '1.0.3' },
+      }),
+      'build.js': `require('fs').writeFileSync('out.js', "console.log(require('ms')(1000), '" + require('escape-html')('<') + "')")`,
+    });
+    const { status, output, start } = await sandbox.stage(['nodejs']);
+    assert.equal(status, 0, output);
+    assert.match(output, /Node\.js 22\.\d+\.\d+\n\s+npm 10\./);
+    assert.deepEqual(
+      (await sandbox.list('tmp/app/node_modules')).filter((name) => !name.startsWith('.')),
+      ['ms'],
+    );
+    const end = await sandbox.runToEnd(start ?? 'exit 99');
+    assert.match(end.output, /^1s &lt;$/m);
+  });
+
+  it('gives what it built to the staticfile buildpack after it', async () => {
+    await using sandbox = await Sandbox.create();
+    await sandbox.place({
+      'package.json': json({ scripts: { build: 'mkdir dist && echo built > dist/index.html' } }),
+      Staticfile: 'root: dist',
+    });
+    const { status, output, start } = await sandbox.stage(['nodejs', 'staticfile']);
+    assert.equal(status, 0, output);
+    const server = await sandbox.serve(start);
+    assert.equal(await (await fetch(server.url)).text(), 'built\n');
+  });
+
+  it('compiles a native package against the headers of its own Node', async () => {
+    await using sandbox = await Sandbox.create();
+    await sandbox.place({
+      'package.json': json({ dependencies: { 'node-addon-api': '8.5.0' }, scripts: { start: 'node show.js' } }),
+      'binding.gyp': `{"targets":[{"target_name":"hi","sources":["hi.c"]}]}`,
+      'hi.c': `#include <node_api.h>
+        static napi_value Init(napi_env env, napi_value exports) {
+          napi_value text; napi_create_string_utf8(env, "hi from C", NAPI_AUTO_LENGTH, &text); return text; }
+        NAPI_MODULE(hi, Init)`,
+      'show.js': `console.log(require('./build/Release/hi.node'))`,
+    });
+    const { status, output, start } = await sandbox.stage(['nodejs']);
+    assert.equal(status, 0, output);
+    assert.match((await sandbox.runToEnd(start ?? 'exit 99')).output, /hi from C/);
+  });
+
+  it('keeps a complete node_modules that came with the app', async () => {
+    await using sandbox = await Sandbox.create();
+    await sandbox.place({
+      'package.json': json({ dependencies: { own: '1.0.0' }, scripts: { start: 'node server.js' } }),
+      'node_modules/own/package.json': json({ name: 'own', version: '1.0.0' }),
+      'node_modules/own/index.js': `module.exports = 'not from any registry'`,
+      'server.js': `console.log(require('own'))`,
+    });
+    const { status, output, start } = await sandbox.stage(['nodejs']);
+    assert.equal(status, 0, output);
+    assert.match((await sandbox.runToEnd(start ?? 'exit 99')).output, /not from any registry/);
+  });
+});
+
+describe('staging by the nodejs buildpack fails and says why when', () => {
+  const cases: [string, Record<string, string>, Record<string, string>, RegExp][] = [
+    ['package.json is broken', { 'package.json': '{' }, {}, /package\.json is not valid JSON/],
+    [
+      'no Node satisfies engines',
+      { 'package.json': json({ engines: { node: '>=999' } }) },
+      {},
+      /no version of node-linux-\w+ at http\S+ satisfies `>=999` \(newest there: \d+/,
+    ],
+    [
+      'the range is none',
+      { 'package.json': json({ engines: { node: 'the newest' } }) },
+      {},
+      /`the newest` is not a version range/,
+    ],
+    [
+      'the registry is not reached',
+      { 'package.json': '{}' },
+      { npm_config_registry: 'http://127.0.0.1:9/' },
+      /http:\/\/127\.0\.0\.1:9\/\S+ cannot be reached: .*npm_config_registry in the staging environment variable group/s,
+    ],
+    [
+      'npm ci fails, with all of its output',
+      {
+        'package.json': json({ dependencies: { ms: '2.1.3' } }),
+        'package-lock.json': json({ lockfileVersion: 3, packages: {} }),
+      },
+      {},
+      /npm error .*Missing: ms@2\.1\.3 from lock file.*npm ci --prefer-offline --omit=dev failed/s,
+    ],
+    [
+      'the build fails',
+      { 'package.json': json({ scripts: { build: 'echo some words; exit 3' } }) },
+      {},
+      /some words\n(.*\n)*.*npm run build failed/,
+    ],
+  ];
+  for (const [what, files, env, expected] of cases) {
+    it(what, async () => {
+      await using sandbox = await Sandbox.create();
+      await sandbox.place(files);
+      const { status, output } = await sandbox.stage(['nodejs'], env);
+      assert.notEqual(status, 0);
+      assert.match(output, expected);
+    });
+  }
+});
