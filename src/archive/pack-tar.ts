@@ -19,11 +19,20 @@ export interface PackTarOptions {
   mtime?: Date;
 }
 
+/** A folder as a tar that is not compressed; otherwise as tarGzStream. */
+export function tarStream(folder: string, options: PackTarOptions = {}): Readable {
+  return packing(folder, options, []);
+}
+
 /**
  * A folder as a tar.gz, its content at the archive's root, sorted, links as links, hard links as files of their own. Done by
  * the system's tar and gzip, which work beside our event loop. Errors on the stream: TreeReadFailed.
  */
 export function tarGzStream(folder: string, options: PackTarOptions = {}): Readable {
+  return packing(folder, options, ['--use-compress-program=gzip -n -6']);
+}
+
+function packing(folder: string, options: PackTarOptions, compression: readonly string[]): Readable {
   const owner = options.owner ? [`--owner=:${options.owner.uid}`, `--group=:${options.owner.gid}`] : [];
   const mtime = options.mtime ? [`--mtime=@${Math.floor(options.mtime.getTime() / 1000)}`] : [];
   const settings = [
@@ -33,11 +42,10 @@ export function tarGzStream(folder: string, options: PackTarOptions = {}): Reada
     '--format=posix',
     '--pax-option=delete=atime,delete=ctime',
   ];
-  const child = spawn(
-    'tar',
-    ['-c', '-f', '-', '--use-compress-program=gzip -n -6', ...settings, ...owner, ...mtime, '-C', folder, '.'],
-    { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin', LC_ALL: 'C' } },
-  );
+  const child = spawn('tar', ['-c', '-f', '-', ...compression, ...settings, ...owner, ...mtime, '-C', folder, '.'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin', LC_ALL: 'C' },
+  });
   const output = new PassThrough();
   let complaint = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {

@@ -76,6 +76,7 @@ export const deaHeartbeat = topic('dea.heartbeat', DeaHeartbeat);
 export const deaBeat = topic('dea.beat', z.object({ dea: z.string().optional() }));
 
 export const ExitReason = z.enum(['CRASHED', 'STOPPED', 'DEA_SHUTDOWN', 'DEA_EVACUATION']);
+export type ExitReason = z.infer<typeof ExitReason>;
 
 /** Said the moment an instance is gone. `crash_timestamp` in seconds, for crashes only. */
 export const DropletExited = z.object({

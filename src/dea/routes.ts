@@ -1,0 +1,87 @@
+import { routerRegister, routerStart, routerUnregister, type RouteMessage } from '#contracts/router.ts';
+import type { Bus } from '#bus/bus.ts';
+import type { Clock } from '#kernel/clock.ts';
+import type { Instance } from './instance.ts';
+
+/**
+ * Keeps routers told of the instances here: at once on each change, at intervals, when a router starts, and when the bus is
+ * back. What was said last of an instance is remembered, so that only what is gone from it is unregistered.
+ */
+export class Routes implements Disposable {
+  readonly #bus: Bus;
+  readonly #dea: { id: string; ip: string; index: number; zone: string };
+  readonly #told = new Map<string, RouteMessage[]>();
+  readonly #stack = new DisposableStack();
+
+  constructor(options: {
+    bus: Bus;
+    clock: Clock;
+    dea: { id: string; ip: string; index: number; zone: string };
+    register_s: number;
+  }) {
+    this.#bus = options.bus;
+    this.#dea = options.dea;
+    this.#stack.use(options.bus.subscribe(routerStart, () => this.#registerAll()));
+    this.#stack.use(options.bus.onReconnect(() => this.#registerAll()));
+    this.#stack.use(options.clock.every(options.register_s * 1000, () => this.#registerAll()));
+  }
+
+  /** Brings the routers' knowledge of one instance to what it is now. */
+  update(instance: Instance): void {
+    const before = this.#told.get(instance.start.instance) ?? [];
+    const after = instance.isRoutable ? this.#messages(instance) : [];
+    const kept = new Set(after.flatMap((message) => message.uris));
+    for (const message of before) {
+      const gone = message.uris.filter((uri) => !kept.has(uri));
+      if (gone.length > 0) this.#bus.publish(routerUnregister, { ...message, uris: gone });
+    }
+    for (const message of after) this.#bus.publish(routerRegister, message);
+    if (after.length > 0) this.#told.set(instance.start.instance, after);
+    else this.#told.delete(instance.start.instance);
+  }
+
+  /** It is gone: no router is to send anything its way. */
+  remove(instance: Instance): void {
+    for (const message of this.#told.get(instance.start.instance) ?? []) this.#bus.publish(routerUnregister, message);
+    this.#told.delete(instance.start.instance);
+  }
+
+  /** Stops telling; what routers know, they keep, since the instances serve on without this process. */
+  [Symbol.dispose](): void {
+    this.#stack.dispose();
+  }
+
+  #registerAll(): void {
+    for (const message of [...this.#told.values()].flat()) this.#bus.publish(routerRegister, message);
+  }
+
+  /** One message for each load-balancing option among the routes, since a message has only one. */
+  #messages(instance: Instance): RouteMessage[] {
+    const { start, network } = instance.record;
+    const port = network?.ports[0]?.host_port;
+    if (port === undefined || start.uris.length === 0) return [];
+    const byOption = Map.groupBy(start.uris, (uri) => start.route_options?.[uri]?.loadbalancing);
+    return [...byOption].map(([loadbalancing, uris]) => ({
+      dea: this.#dea.id,
+      app: start.app,
+      uris,
+      host: this.#dea.ip,
+      port,
+      tags: {
+        component: `dea-${this.#dea.index}`,
+        app_id: start.app,
+        app_name: start.name,
+        space_name: start.space_name,
+        organization_name: start.organization_name,
+        process_id: start.droplet,
+        process_type: start.process_type,
+        process_instance_id: start.instance,
+        instance_id: String(start.index),
+      },
+      private_instance_id: start.instance,
+      private_instance_index: String(start.index),
+      availability_zone: this.#dea.zone,
+      ...(loadbalancing && { options: { loadbalancing } }),
+    }));
+  }
+}
