@@ -1,0 +1,69 @@
+import { z } from 'zod';
+
+const seconds = z.number().positive();
+
+export const LoggregatorConfig = z.strictObject({
+  index: z.number().int().min(0).default(0),
+  version: z.string().default('0.1.0'),
+  listen: z.strictObject({
+    host: z.string().default('127.0.0.1'),
+    port: z.number().int().min(0).max(65_535),
+  }),
+  address: z
+    .strictObject({ ip: z.string().default('127.0.0.1') })
+    .prefault({})
+    .describe('where routers reach `listen`'),
+  hosts: z
+    .strictObject({ log_cache: z.string(), log_stream: z.string() })
+    .describe('host names registered with the router'),
+  nats_servers: z.array(z.string()).min(1).describe('nats://[user:password@]host:port, any of which will do'),
+  status: z.strictObject({
+    host: z.string().default('127.0.0.1'),
+    port: z.number().int().default(0),
+    user: z.string(),
+    password: z.string(),
+  }),
+  uaa: z.strictObject({
+    url: z.url().describe('where this component reaches the UAA'),
+    issuer: z.string(),
+    audiences: z
+      .array(z.string())
+      .min(1)
+      .default(['cloud_controller', 'doppler', 'logs'])
+      .describe('one of these must be in a token’s `aud`'),
+    timeout_ms: z.number().int().positive().default(5_000),
+  }),
+  cc_url: z.string().describe("the cloud controller's internal face"),
+  internal_api: z.strictObject({ user: z.string(), password: z.string() }).describe('basic auth of that face'),
+  access: z
+    .strictObject({
+      allowed_ttl_s: seconds.default(60).describe('a permission is good for so long without asking again'),
+      refused_ttl_s: seconds.default(5),
+      timeout_ms: z.number().int().positive().default(5_000),
+    })
+    .prefault({}),
+  store: z.strictObject({
+    folder: z.string().describe('a cache: what is in it is lost with the machine'),
+    retention_s: seconds.default(3 * 86_400),
+    source_mb: z.number().positive().default(256).describe('compressed, for each source'),
+    total_mb: z.number().positive().default(4_096).describe('compressed, for all; the largest source gives first'),
+    memory_mb: z.number().positive().default(64).describe('the newest of all sources and blocks lately read'),
+  }),
+  limits: z
+    .strictObject({
+      source_lines_per_s: z
+        .number()
+        .int()
+        .min(0)
+        .default(50_000)
+        .describe('of one source; more are dropped, counted and told; 0: no limit'),
+      reader_buffer_kb: z
+        .number()
+        .int()
+        .positive()
+        .default(4_096)
+        .describe('what a slow reader of a stream may lag behind; beyond it lines are dropped, counted and told'),
+    })
+    .prefault({}),
+});
+export type LoggregatorConfig = z.output<typeof LoggregatorConfig>;

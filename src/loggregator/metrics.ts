@@ -1,0 +1,42 @@
+import { Counter, Gauge, type Registry } from 'prom-client';
+import type { Intake } from './intake.ts';
+import type { LogStore } from './store.ts';
+
+/** Puts the component's figures into its `/metrics`, read when asked for. */
+export function countFigures(registry: Registry, { store, intake }: { store: LogStore; intake: Intake }): void {
+  const registers = [registry];
+  const counter = (name: string, help: string, read: () => number): void => {
+    let last = 0;
+    void new Counter({
+      name: `loggregator_${name}_total`,
+      help,
+      registers,
+      collect() {
+        const now = read();
+        this.inc(now - last);
+        last = now;
+      },
+    });
+  };
+  const gauge = (name: string, help: string, read: () => number): void => {
+    void new Gauge({
+      name: `loggregator_${name}`,
+      help,
+      registers,
+      collect() {
+        this.set(read());
+      },
+    });
+  };
+  counter('envelopes_received', 'envelopes that came over the bus', () => intake.figures.taken);
+  counter(
+    'envelopes_malformed',
+    'batches and envelopes that were not as they should be',
+    () => intake.figures.malformed,
+  );
+  counter('envelopes_limited', 'envelopes dropped by the rate limit of their source', () => intake.figures.limited);
+  counter('envelopes_lost', 'envelopes dropped since the store could not write', () => store.figures.lost);
+  gauge('sources', 'sources of which something is kept', () => store.figures.sources);
+  gauge('store_memory_bytes', 'envelopes in memory', () => store.figures.memory_bytes);
+  gauge('store_disk_bytes', 'compressed envelopes on disk', () => store.figures.disk_bytes);
+}

@@ -1,0 +1,42 @@
+import type { Chunk, Kind, Origin } from './chunk.ts';
+import type { ReadEntry } from './found.ts';
+
+/** log-cache says `source_id`, the stream gateway `sourceId`; both are JSON forms of loggregator v2's envelope. */
+export type Spelling = 'snake' | 'camel';
+
+const FIELD: Readonly<Record<Kind, string>> = {
+  OUT: 'log',
+  ERR: 'log',
+  COUNTER: 'counter',
+  GAUGE: 'gauge',
+  TIMER: 'timer',
+  EVENT: 'event',
+};
+
+/** Writes envelopes of one source as JSON text, `[{…},{…}]`. What entries share is put into words once. */
+export function renderBatch(source_id: string, entries: readonly ReadEntry[], spelling: Spelling): string {
+  const origins = new Map<Origin, string>();
+  const rendered = entries.map(({ timestamp, chunk, at }) => {
+    const origin = chunk.originAt(at);
+    let middle = origins.get(origin);
+    if (middle === undefined) {
+      middle = renderOrigin(source_id, origin, spelling);
+      origins.set(origin, middle);
+    }
+    return `{"timestamp":"${timestamp}",${middle},${renderContent(chunk, at)}}`;
+  });
+  return `[${rendered.join(',')}]`;
+}
+
+function renderOrigin(source_id: string, origin: Origin, spelling: Spelling): string {
+  const [source, instance] = spelling === 'snake' ? ['source_id', 'instance_id'] : ['sourceId', 'instanceId'];
+  const { instance_id, tags } = origin;
+  return `"${source}":${JSON.stringify(source_id)},"${instance}":${JSON.stringify(instance_id)},"tags":${JSON.stringify(tags)}`;
+}
+
+function renderContent(chunk: Chunk, at: number): string {
+  const kind = chunk.kindAt(at);
+  const payload = chunk.payloadAt(at);
+  if (kind === 'OUT' || kind === 'ERR') return `"log":{"payload":"${payload.toString('base64')}","type":"${kind}"}`;
+  return `"${FIELD[kind]}":${payload.toString('utf8')}`;
+}
