@@ -1,0 +1,90 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Cf } from './context.ts';
+import { CommandError, ApiError } from './errors.ts';
+
+interface LogEnvelope {
+  timestamp: string;
+  instance_id?: string;
+  tags?: Record<string, string>;
+  log?: { payload: string; type: 'OUT' | 'ERR' };
+}
+
+interface ReadAnswer {
+  envelopes?: { batch?: LogEnvelope[] };
+}
+
+export interface LogLine {
+  timestamp_ns: bigint;
+  source: string;
+  type: 'OUT' | 'ERR';
+  text: string;
+}
+
+const POLL_MS = 250;
+const MAX_ERRORS = 5;
+/** The newest lines are held back a little: those of several emitters come in by and by, and order is worth the wait. */
+const SETTLE_NS = 300_000_000n;
+
+async function read(cf: Cf, app_guid: string, query: Record<string, string | number | undefined>): Promise<LogLine[]> {
+  const url = `${cf.session.data.LogCacheEndPoint}/api/v1/read/${app_guid}`;
+  const answer = await cf.client.get<ReadAnswer>(url, { envelope_types: 'LOG', ...query });
+  return (answer.envelopes?.batch ?? []).flatMap((envelope) => (envelope.log ? [lineOf(envelope, envelope.log)] : []));
+}
+
+function lineOf(envelope: LogEnvelope, log: NonNullable<LogEnvelope['log']>): LogLine {
+  const instance = envelope.instance_id ?? '';
+  const source = envelope.tags?.['source_type'] ?? '';
+  return {
+    timestamp_ns: BigInt(envelope.timestamp),
+    source: instance === '' ? source : `${source}/${instance}`,
+    type: log.type,
+    text: Buffer.from(log.payload, 'base64').toString('utf8').replace(/\n+$/, ''),
+  };
+}
+
+/** The newest lines, oldest first. */
+export async function recentLogs(cf: Cf, app_guid: string, limit = 1000): Promise<LogLine[]> {
+  return (await read(cf, app_guid, { descending: 'true', limit })).toReversed();
+}
+
+/** Lines from `from_ns` on as they come, in order, until the signal is aborted. Errors: CommandError after five faults in a row. */
+export async function* tailLogs(
+  cf: Cf,
+  app_guid: string,
+  options: { from_ns: bigint; signal: AbortSignal },
+): AsyncGenerator<LogLine> {
+  let next = options.from_ns;
+  let faults = 0;
+  // When asked to stop, what was held back is shown first.
+  for (let isLast = false; ;) {
+    try {
+      const lines = await read(cf, app_guid, { start_time: next.toString(), limit: 1000 });
+      faults = 0;
+      const settled = BigInt(Date.now()) * 1_000_000n - (isLast ? 0n : SETTLE_NS);
+      const ripe = lines.filter((line) => line.timestamp_ns <= settled);
+      for (const line of ripe) yield line;
+      next = (ripe.at(-1)?.timestamp_ns ?? next - 1n) + 1n;
+      if (ripe.length === 1000) continue;
+    } catch (error) {
+      faults += 1;
+      if (faults >= MAX_ERRORS && !options.signal.aborted)
+        throw new CommandError('Failed to retrieve logs from Log Cache', { cause: error });
+      if (error instanceof ApiError && error.status === 404) faults = Math.min(faults, 1);
+    }
+    if (isLast) return;
+    await sleep(POLL_MS, undefined, { signal: options.signal }).catch(() => {});
+    isLast = options.signal.aborted;
+  }
+}
+
+/** `   2026-11-23T10:11:12.13+0000 [APP/PROC/WEB/0] OUT text`, as the public CLI writes it. */
+export function formatLogLine({ timestamp_ns, source, type, text }: LogLine): string {
+  const date = new Date(Number(timestamp_ns / 1_000_000n));
+  const two = (n: number): string => String(Math.abs(n)).padStart(2, '0');
+  const offset = -date.getTimezoneOffset();
+  const zone = `${offset < 0 ? '-' : '+'}${two(Math.trunc(offset / 60))}${two(offset % 60)}`;
+  const time = `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}.${two(Math.floor(date.getMilliseconds() / 10))}`;
+  const head = `   ${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}T${time}${zone} [${source}] ${type} `;
+  // A line that holds several is shown below itself, aligned.
+  return head + text.split('\n').join(`\n${' '.repeat(head.length)}`);
+}

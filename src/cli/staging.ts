@@ -1,0 +1,105 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Cf } from './context.ts';
+import { CommandError } from './errors.ts';
+import { tailLogs } from './log-tail.ts';
+import type { App, Build, Deployment, InstanceStats, Process } from './resources.ts';
+
+const minutes = (variable: string, fallback: number): number => {
+  const given = Number(process.env[variable]);
+  return Number.isFinite(given) && given > 0 ? given : fallback;
+};
+
+/** Waits growing from short to a second: the answer is often there at once, and a slow one is not hurried. */
+async function* patiently(limit_minutes: number): AsyncGenerator<void> {
+  const end = performance.now() + limit_minutes * 60_000;
+  for (let delay = 100; performance.now() < end; delay = Math.min(delay * 1.3, 1000)) {
+    yield;
+    await sleep(delay);
+  }
+}
+
+/** Stages a package with its output on the screen. Returns the droplet's guid. Errors: CommandError with the build's reason. */
+export async function stage(cf: Cf, app: App, package_guid: string): Promise<string> {
+  const { client, terminal } = cf;
+  const stop = new AbortController();
+  const from_ns = BigInt(Date.now()) * 1_000_000n - 1_000_000_000n;
+  const { body: build } = await client.call<Build>('/v3/builds', {
+    method: 'POST',
+    json: { package: { guid: package_guid } },
+  });
+  const showing = (async () => {
+    for await (const line of tailLogs(cf, app.guid, { from_ns, signal: stop.signal })) {
+      if (line.source.startsWith('STG')) terminal.say(`   ${line.text}`);
+    }
+  })().catch((error: unknown) =>
+    terminal.warn(`Logs of staging cannot be shown: ${error instanceof Error ? error.message : String(error)}`),
+  );
+  try {
+    for await (const _ of patiently(minutes('CF_STAGING_TIMEOUT', 15))) {
+      const now = await client.get<Build>(`/v3/builds/${build.guid}`);
+      if (now.state === 'FAILED') throw new CommandError(`Error staging application: ${now.error ?? 'unknown'}`);
+      if (now.state === 'STAGED' && now.droplet) return now.droplet.guid;
+    }
+    throw new CommandError('Staging timed out. Set CF_STAGING_TIMEOUT (minutes) to wait longer.');
+  } finally {
+    stop.abort();
+    await showing;
+  }
+}
+
+const crashed = (app: App): CommandError =>
+  new CommandError(`Start unsuccessful\n\nTIP: use 'cf logs ${app.name} --recent' for more information`);
+
+/** Waits until each process of a started app has an instance that runs. Errors: CommandError when all of one crash, or the time is over. */
+export async function waitForStart(cf: Cf, app: App, options: { no_wait: boolean }): Promise<void> {
+  const { client } = cf;
+  const { resources } = await client.list<Process>(`/v3/apps/${app.guid}/processes`);
+  const waited = resources.filter((process) => process.instances > 0 && (!options.no_wait || process.type === 'web'));
+  for (const process of waited) await waitForProcess(cf, app, process.guid);
+}
+
+async function waitForProcess(cf: Cf, app: App, process_guid: string): Promise<void> {
+  for await (const _ of patiently(minutes('CF_STARTUP_TIMEOUT', 5))) {
+    const { resources } = await cf.client.get<{ resources: InstanceStats[] }>(`/v3/processes/${process_guid}/stats`);
+    if (resources.some((instance) => instance.state === 'RUNNING')) return;
+    if (resources.length > 0 && resources.every((instance) => instance.state === 'CRASHED')) throw crashed(app);
+  }
+  throw new CommandError(
+    `Start app timeout\n\nTIP: Application must be listening on the right port. Instead of hard coding the port, use the $PORT environment variable.\n\nUse 'cf logs ${app.name} --recent' for more information`,
+  );
+}
+
+/** Deploys a droplet or revision beside what runs and waits for its end. Errors: CommandError with why it did not end well. */
+export async function deploy(
+  cf: Cf,
+  app: App,
+  options: { droplet?: string; revision?: string; strategy: string; max_in_flight?: number; no_wait: boolean },
+): Promise<void> {
+  const { client } = cf;
+  const { body: created } = await client.call<Deployment>('/v3/deployments', {
+    method: 'POST',
+    json: {
+      strategy: options.strategy,
+      ...(options.droplet !== undefined && { droplet: { guid: options.droplet } }),
+      ...(options.revision !== undefined && { revision: { guid: options.revision } }),
+      ...(options.max_in_flight !== undefined && { options: { max_in_flight: options.max_in_flight } }),
+      relationships: { app: { data: { guid: app.guid } } },
+    },
+  });
+  for await (const _ of patiently(minutes('CF_STARTUP_TIMEOUT', 5))) {
+    const { status, new_processes } = await client.get<Deployment>(`/v3/deployments/${created.guid}`);
+    if (status.value === 'FINALIZED') {
+      if (status.reason === 'DEPLOYED') return;
+      throw new CommandError(
+        status.reason === 'SUPERSEDED' ? 'Deployment has been superseded' : 'Deployment has been canceled',
+      );
+    }
+    if (status.reason === 'PAUSED') return;
+    const [web] = new_processes;
+    if (options.no_wait && web) return await waitForProcess(cf, app, web.guid);
+  }
+  await client.call(`/v3/deployments/${created.guid}/actions/cancel`, { method: 'POST' });
+  throw new CommandError(
+    `Start app timeout\n\nThe deployment was canceled.\n\nUse 'cf logs ${app.name} --recent' for more information`,
+  );
+}
