@@ -1,4 +1,4 @@
-import { type Chunk, compare, KIND_NUMBER, type Kind } from './chunk.ts';
+import { type Chunk, compare, type Entry, KIND_NUMBER, type Kind } from './chunk.ts';
 
 export interface ReadQuery {
   /** ns, inclusive; may be far below zero. */
@@ -15,7 +15,7 @@ export interface ReadQuery {
 }
 
 /** An entry where it lies. */
-export interface ReadEntry {
+interface Place {
   timestamp: bigint;
   chunk: Chunk;
   at: number;
@@ -31,14 +31,14 @@ const MAX_TIES = 1_000;
 /** Gathers a query's first entries from chunks that come in any order and may overlap in time. */
 export class Found {
   readonly #query: ReadQuery;
-  #entries: ReadEntry[] = [];
+  #entries: Place[] = [];
 
   constructor(query: ReadQuery) {
     this.#query = query;
   }
 
-  get entries(): ReadEntry[] {
-    return this.#entries;
+  get entries(): Entry[] {
+    return this.#entries.map(({ chunk, at }) => chunk.entryAt(at));
   }
 
   /** Whether nothing within these bounds could come before the last entry found. */

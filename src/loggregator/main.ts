@@ -12,7 +12,9 @@ import { Access } from './access.ts';
 import { hearEnvelopes } from './bus.ts';
 import type { LoggregatorConfig } from './config.ts';
 import { Intake } from './intake.ts';
+import { LiveReaders } from './live.ts';
 import { serveLogCache, useLogErrors } from './log-cache.ts';
+import { LogStream } from './log-stream.ts';
 import { countFigures } from './metrics.ts';
 import { LogStore } from './store.ts';
 
@@ -36,11 +38,15 @@ export async function start(config: LoggregatorConfig, context: ComponentContext
       onLost: (source_id, count, why) => intake.tellLoss(source_id, count, why),
     }),
   );
+  const live = new LiveReaders();
   const intake: Intake = stack.use(
     new Intake({
       clock,
       source_lines_per_s: config.limits.source_lines_per_s,
-      deliver: (source_id, entries) => store.append(source_id, entries),
+      deliver: (source_id, entries) => {
+        store.append(source_id, entries);
+        live.deliver(source_id, entries);
+      },
     }),
   );
   const access = new Access({ clock, uaa: config.uaa, cc_url: config.cc_url, ...config.access });
@@ -48,10 +54,12 @@ export async function start(config: LoggregatorConfig, context: ComponentContext
   stack.defer(async () => await server.close());
   useLogErrors(server, log);
   serveLogCache(server, { store, access, clock, log });
+  const reader_buffer_bytes = config.limits.reader_buffer_kb * 1024;
+  const stream = stack.use(new LogStream(server, { live, store, access, clock, reader_buffer_bytes }));
   const { port } = await listen(server, config.listen);
   const { user, password } = config.status;
   const status = stack.use(await StatusServer.start({ ...config.status, credentials: { user, password } }));
-  countFigures(status.registry, { store, intake });
+  countFigures(status.registry, { store, intake, live, stream });
   stack.use(hearEnvelopes(bus, intake));
   const uris = [config.hosts.log_cache, config.hosts.log_stream];
   stack.use(registerRoutes({ bus, clock, routes: [{ host: config.address.ip, port, uris }] }));

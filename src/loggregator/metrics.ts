@@ -1,9 +1,14 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 import type { Intake } from './intake.ts';
+import type { LiveReaders } from './live.ts';
+import type { LogStream } from './log-stream.ts';
 import type { LogStore } from './store.ts';
 
 /** Puts the component's figures into its `/metrics`, read when asked for. */
-export function countFigures(registry: Registry, { store, intake }: { store: LogStore; intake: Intake }): void {
+export function countFigures(
+  registry: Registry,
+  { store, intake, live, stream }: { store: LogStore; intake: Intake; live: LiveReaders; stream: LogStream },
+): void {
   const registers = [registry];
   const counter = (name: string, help: string, read: () => number): void => {
     let last = 0;
@@ -36,6 +41,8 @@ export function countFigures(registry: Registry, { store, intake }: { store: Log
   );
   counter('envelopes_limited', 'envelopes dropped by the rate limit of their source', () => intake.figures.limited);
   counter('envelopes_lost', 'envelopes dropped since the store could not write', () => store.figures.lost);
+  counter('envelopes_unread', 'envelopes dropped since the reader of a stream was too slow', () => live.dropped);
+  gauge('streams', 'open streams', () => stream.count);
   gauge('sources', 'sources of which something is kept', () => store.figures.sources);
   gauge('store_memory_bytes', 'envelopes in memory', () => store.figures.memory_bytes);
   gauge('store_disk_bytes', 'compressed envelopes on disk', () => store.figures.disk_bytes);

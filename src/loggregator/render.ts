@@ -1,5 +1,4 @@
-import type { Chunk, Kind, Origin } from './chunk.ts';
-import type { ReadEntry } from './found.ts';
+import type { Entry, Kind, Origin } from './chunk.ts';
 
 /** log-cache says `source_id`, the stream gateway `sourceId`; both are JSON forms of loggregator v2's envelope. */
 export type Spelling = 'snake' | 'camel';
@@ -14,16 +13,16 @@ const FIELD: Readonly<Record<Kind, string>> = {
 };
 
 /** Writes envelopes of one source as JSON text, `[{…},{…}]`. What entries share is put into words once. */
-export function renderBatch(source_id: string, entries: readonly ReadEntry[], spelling: Spelling): string {
+export function renderBatch(source_id: string, entries: readonly Entry[], spelling: Spelling): string {
   const origins = new Map<Origin, string>();
-  const rendered = entries.map(({ timestamp, chunk, at }) => {
-    const origin = chunk.originAt(at);
+  const rendered = entries.map((entry) => {
+    const { timestamp, origin } = entry;
     let middle = origins.get(origin);
     if (middle === undefined) {
       middle = renderOrigin(source_id, origin, spelling);
       origins.set(origin, middle);
     }
-    return `{"timestamp":"${timestamp}",${middle},${renderContent(chunk, at)}}`;
+    return `{"timestamp":"${timestamp}",${middle},${renderContent(entry)}}`;
   });
   return `[${rendered.join(',')}]`;
 }
@@ -34,9 +33,7 @@ function renderOrigin(source_id: string, origin: Origin, spelling: Spelling): st
   return `"${source}":${JSON.stringify(source_id)},"${instance}":${JSON.stringify(instance_id)},"tags":${JSON.stringify(tags)}`;
 }
 
-function renderContent(chunk: Chunk, at: number): string {
-  const kind = chunk.kindAt(at);
-  const payload = chunk.payloadAt(at);
+function renderContent({ kind, payload }: Entry): string {
   if (kind === 'OUT' || kind === 'ERR') return `"log":{"payload":"${payload.toString('base64')}","type":"${kind}"}`;
   return `"${FIELD[kind]}":${payload.toString('utf8')}`;
 }

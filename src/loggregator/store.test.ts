@@ -49,7 +49,7 @@ const everything: ReadQuery = {
   kinds: ALL_KINDS,
 };
 const read = async (store: LogStore, query: Partial<ReadQuery> = {}, source = 'app'): Promise<string[]> =>
-  (await store.read(source, { ...everything, ...query })).map(({ chunk, at }) => chunk.payloadAt(at).toString());
+  (await store.read(source, { ...everything, ...query })).map(({ payload }) => payload.toString());
 const noise = (bytes: number): string => randomBytes(bytes / 2).toString('hex');
 
 describe('the log store', () => {

@@ -4,7 +4,7 @@ import type { Log } from '#kernel/log.ts';
 import { BlockFile } from './block-file.ts';
 import { BlockCache } from './block-cache.ts';
 import { type Chunk, ChunkDamaged, type Entry, mergeChunks } from './chunk.ts';
-import { Found, type ReadQuery, type ReadEntry } from './found.ts';
+import { Found, type ReadQuery } from './found.ts';
 import { buildFilter } from './text-filter.ts';
 import { SourceLog } from './source-log.ts';
 
@@ -114,7 +114,7 @@ export class LogStore implements AsyncDisposable {
    * Entries in order of time; none for an unknown source. Entries of one and the same ns are never torn apart by the limit,
    * since readers go on at the last one's time + 1.
    */
-  async read(source_id: string, query: ReadQuery): Promise<ReadEntry[]> {
+  async read(source_id: string, query: ReadQuery): Promise<Entry[]> {
     const source = this.#sources.get(source_id);
     if (!source) return [];
     const found = new Found(query);
