@@ -1,0 +1,135 @@
+import type { RouteMessage } from '#contracts/router.ts';
+import type { BackendConnection } from './backend-connection.ts';
+
+/** What an endpoint is by; two registrations that agree in all of it are the same endpoint. */
+export interface EndpointFacts {
+  host: string;
+  port: number;
+  isTls: boolean;
+  isHttp2: boolean;
+  app: string;
+  instance_id: string;
+  instance_index: string;
+  process_id: string;
+  server_cert_domain_san: string;
+}
+
+const sharedTags = new Map<string, Record<string, string>>();
+const MAX_SHARED_TAGS = 10_000;
+
+/** Where requests go: one instance of an app, or a component. Shared by all routes that lead to it. */
+export class Endpoint {
+  readonly host: string;
+  readonly port: number;
+  readonly address: string;
+  readonly isTls: boolean;
+  readonly isHttp2: boolean;
+  readonly app: string;
+  readonly instance_id: string;
+  readonly instance_index: string;
+  readonly process_id: string;
+  readonly server_cert_domain_san: string;
+  tags: Record<string, string> | undefined;
+  isolation_segment = '';
+  route_service_url = '';
+  /** Routes that hold it; at none it is forgotten. */
+  routes = 0;
+  /** Requests under way, for least-connection and the connection limit. */
+  active = 0;
+  /** Monotonic ms until which it is out of rotation; 0 when it is in. */
+  failedUntil_ms = 0;
+  /** Set when it proved to be another than its certificate should say, or its address was taken by another instance. */
+  isGone = false;
+  /** Quiet connections, the one used last at the end. */
+  idle: BackendConnection[] | undefined;
+  #headerLines = '';
+  #logText = '';
+
+  constructor(facts: EndpointFacts, address: string) {
+    this.host = facts.host;
+    this.port = facts.port;
+    this.address = address;
+    this.isTls = facts.isTls;
+    this.isHttp2 = facts.isHttp2;
+    this.app = facts.app;
+    this.instance_id = facts.instance_id;
+    this.instance_index = facts.instance_index;
+    this.process_id = facts.process_id;
+    this.server_cert_domain_san = facts.server_cert_domain_san;
+  }
+
+  /** Field lines that tell the app which of its instances was meant; made at the first request. */
+  get headerLines(): string {
+    if (this.#headerLines === '') {
+      const index = this.instance_index === '' ? '' : `X-CF-InstanceIndex: ${fieldText(this.instance_index)}\r\n`;
+      const app = this.app === '' ? '' : `X-CF-ApplicationID: ${fieldText(this.app)}\r\n`;
+      const lines = `${app}X-CF-InstanceID: ${fieldText(this.identity)}\r\n${index}`;
+      // Flat at once: it is written for every request.
+      this.#headerLines = Buffer.from(lines, 'latin1').toString('latin1');
+    }
+    return this.#headerLines;
+  }
+
+  /** Its part of an access log line. */
+  get logText(): string {
+    if (this.#logText === '') {
+      const text = `app_id:"${this.app || '-'}" app_index:"${this.instance_index || '-'}" instance_id:"${this.identity}"`;
+      this.#logText = Buffer.from(fieldText(text), 'latin1').toString('latin1');
+    }
+    return this.#logText;
+  }
+
+  /** What the sticky cookie and X-CF-InstanceID call it. */
+  get identity(): string {
+    return this.instance_id === '' ? this.address : this.instance_id;
+  }
+
+  is(facts: EndpointFacts): boolean {
+    return (
+      this.instance_id === facts.instance_id &&
+      this.app === facts.app &&
+      this.instance_index === facts.instance_index &&
+      this.process_id === facts.process_id &&
+      this.isTls === facts.isTls &&
+      this.isHttp2 === facts.isHttp2 &&
+      this.server_cert_domain_san === facts.server_cert_domain_san
+    );
+  }
+}
+
+/** Facts of a registration; undefined when it names no port. */
+export function factsOf(message: RouteMessage): EndpointFacts | undefined {
+  const port = message.tls_port ?? message.port;
+  if (port === undefined || message.host === '') return undefined;
+  return {
+    host: message.host,
+    port,
+    isTls: message.tls_port !== undefined,
+    isHttp2: message.protocol === 'http2',
+    app: message.app ?? '',
+    instance_id: message.private_instance_id ?? '',
+    instance_index: message.private_instance_index ?? '',
+    process_id: message.tags?.['process_id'] ?? '',
+    server_cert_domain_san: message.server_cert_domain_san ?? '',
+  };
+}
+
+/** One object for equal tags: thousands of instances carry the same few. */
+export function internTags(tags: Record<string, string> | undefined): Record<string, string> | undefined {
+  if (tags === undefined) return undefined;
+  const key = JSON.stringify(tags);
+  const known = sharedTags.get(key);
+  if (known !== undefined) return known;
+  if (sharedTags.size >= MAX_SHARED_TAGS) sharedTags.clear();
+  sharedTags.set(key, tags);
+  return tags;
+}
+
+export function addressOf(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** Registrants are trusted, but a line break in an id must not become a line of a head. */
+function fieldText(value: string): string {
+  return value.replaceAll(/[^\t\x20-\x7e]/g, '');
+}

@@ -1,0 +1,326 @@
+/**
+ * One request's way through the router: it finds the route, chooses an endpoint, tries again where nothing can have been
+ * processed twice, and counts and logs the end. It knows no bytes of the client's side; the front does.
+ */
+import { randomUUID } from 'node:crypto';
+import {
+  type Answer,
+  type BackendFault,
+  connectionLimit,
+  emptyHost,
+  endpointFailure,
+  noEndpoints,
+  unknownRoute,
+} from './answers.ts';
+import type { BackendConnection, BackendUser, ResponsePiece } from './backend-connection.ts';
+import type { Core } from './core.ts';
+import type { Endpoint } from './endpoint.ts';
+import { requestHeadText } from './forward-request.ts';
+import { readInstanceWish } from './instance-header.ts';
+import type { RequestHead } from './request-head.ts';
+import type { ResponseHead } from './response-head.ts';
+import type { Route } from './route.ts';
+import { wantedInstance } from './sticky.ts';
+import { traceLines } from './trace.ts';
+import { clientCertLines } from './client-cert.ts';
+
+/** The client's side of an exchange, whatever protocol it speaks. */
+export interface Front {
+  readonly remoteAddress: string;
+  /** `address:port`. */
+  readonly remoteText: string;
+  /** `HTTP/1.1`… for the log. */
+  readonly protocol: string;
+  readonly isTls: boolean;
+  /** The client's certificate in base64 DER when it proved one, else empty. */
+  readonly clientCert: string;
+  /** Whether the whole body is at hand, so that sending it again is possible. */
+  readonly hasWholeBody: boolean;
+  /** Sends the head with whatever of the body is there, and the rest as it comes. */
+  sendRequest(headText: string): void;
+  interim(head: ResponseHead): void;
+  respond(head: ResponseHead, piece: ResponsePiece): void;
+  bytes(bytes: Buffer, end: number): void;
+  /** The backend closed; whether that was the proper end of the response. */
+  backendEnded(isClean: boolean): boolean;
+  backendDrained(): void;
+  answer(answer: Answer): void;
+  /** The response was begun and cannot be completed. */
+  cut(): void;
+}
+
+const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
+const HEALTH_PROBE = 'HTTP-Monitor/1.1';
+
+export class Exchange implements BackendUser {
+  readonly core: Core;
+  readonly front: Front;
+  readonly head: RequestHead;
+  readonly startedAt_ms: number;
+  readonly requestId: string = randomUUID();
+  readonly deadline_ms: number;
+  route: Route | undefined;
+  endpoint: Endpoint | undefined;
+  backend: BackendConnection | undefined;
+  wantedInstance: string | undefined;
+  forwardedProto: string;
+  extraLines = '';
+  status = 0;
+  bytesIn = 0;
+  bytesOut = 0;
+  failedAttempts = 0;
+  routerError = '';
+  took_ms = 0;
+  isDebugged = false;
+  /** Set once the request, or a part of it, has been handed to the backend's socket. */
+  isSent = false;
+  isResponding = false;
+  isOver = false;
+  readonly #begun_ms: number;
+  #sent_ms = 0;
+  #answered_ms = 0;
+  #tried: Endpoint[] | undefined;
+  #isPinned = false;
+  #isHolding = false;
+
+  constructor(core: Core, front: Front, head: RequestHead) {
+    this.core = core;
+    this.front = front;
+    this.head = head;
+    this.startedAt_ms = core.now_ms();
+    this.#begun_ms = core.monotonic_ms();
+    this.deadline_ms = this.#begun_ms + core.config.timeouts.endpoint_s * 1000;
+    const proto = front.isTls ? 'https' : 'http';
+    const mode = core.config.forwarded_proto;
+    if (mode === 'https') this.forwardedProto = 'https';
+    else this.forwardedProto = mode === 'keep' && head.forwardedProto !== '' ? head.forwardedProto : proto;
+  }
+
+  get mayStick(): boolean {
+    return this.wantedInstance !== undefined || this.core.config.sticky_session_cookies.length > 0;
+  }
+
+  /** The time that was not the backend's, ms. */
+  get ownTime_ms(): number {
+    return this.#sent_ms === 0 || this.#answered_ms === 0
+      ? this.took_ms
+      : this.took_ms - (this.#answered_ms - this.#sent_ms);
+  }
+
+  start(): void {
+    const { core, head } = this;
+    core.counters.requests++;
+    if (head.userAgent === HEALTH_PROBE) return this.#answerProbe();
+    if (head.host === '') return this.reject(emptyHost);
+    const route = core.table.lookup(head.host, head.target);
+    const hasWish = head.appInstance !== '' || head.processInstance !== '';
+    if (route === undefined) return this.reject(unknownRoute(head.host, hasWish));
+    this.route = route;
+    if (hasWish) {
+      const wish = readInstanceWish(route, head);
+      if ('answer' in wish) return this.reject(wish.answer);
+      this.#isPinned = true;
+      this.endpoint = wish.endpoint;
+    } else if (head.cookie !== '') {
+      this.wantedInstance = wantedInstance(head.cookie, core.config.sticky_session_cookies);
+    }
+    const { debug_key } = core.config.tracing;
+    this.isDebugged = head.vcapTrace !== '' && head.vcapTrace === debug_key;
+    this.extraLines = traceLines(head, this.requestId, core.config.tracing) + clientCertLines(this);
+    this.#attempt(false);
+  }
+
+  /** Answers what was refused before it reached any app. */
+  reject(answer: Answer): void {
+    this.core.counters.rejected++;
+    this.#answer(answer);
+  }
+
+  /** Answers a request whose body proved malformed after its head had been sent on. */
+  refuse(answer: Answer): void {
+    if (this.isOver) return;
+    this.backend = undefined;
+    this.#leaveEndpoint();
+    this.reject(answer);
+  }
+
+  onBackendReady(connection: BackendConnection): void {
+    this.backend = connection;
+    this.isSent = true;
+    this.#sent_ms = this.core.monotonic_ms();
+    this.front.sendRequest(requestHeadText(this, connection.endpoint.headerLines));
+  }
+
+  onInterim(head: ResponseHead): void {
+    this.front.interim(head);
+  }
+
+  onResponse(head: ResponseHead, piece: ResponsePiece): void {
+    this.#answered_ms = this.core.monotonic_ms();
+    if (head.status === 101 && this.head.upgrade === '') {
+      this.backend?.destroy();
+      return this.#failed('upgrade');
+    }
+    this.isResponding = true;
+    this.status = head.status;
+    this.front.respond(head, piece);
+  }
+
+  onBackendBytes(bytes: Buffer, end: number): void {
+    this.front.bytes(bytes, end);
+  }
+
+  onBackendDrain(): void {
+    this.front.backendDrained();
+  }
+
+  onBackendClosed(connection: BackendConnection, fault: BackendFault, isClean: boolean): void {
+    if (this.isOver) return;
+    if (this.isResponding) {
+      if (this.front.backendEnded(isClean)) return;
+      this.backend?.destroy();
+      this.#leaveEndpoint();
+      if (fault === 'timeout' || !isClean) this.routerError = 'endpoint_failure (EOF)';
+      this.front.cut();
+      this.finish();
+      return;
+    }
+    const wasUsed = connection.served > 0;
+    this.#attemptFailed(connection, fault, wasUsed);
+  }
+
+  /** The response is complete (or nobody waits for it): the connection goes back, the request is counted and logged. */
+  complete(mayReuse: boolean): void {
+    const backend = this.backend;
+    this.backend = undefined;
+    this.#leaveEndpoint();
+    if (backend !== undefined) this.core.backends.release(backend, mayReuse);
+    this.finish();
+  }
+
+  /** The client went away before its response was complete. */
+  clientGone(): void {
+    if (this.isOver) return;
+    this.backend?.destroy();
+    this.backend = undefined;
+    this.#leaveEndpoint();
+    if (!this.isResponding) this.status = 499;
+    this.finish();
+  }
+
+  /** Ran out of its time. */
+  expire(): void {
+    if (this.isOver) return;
+    this.backend?.destroy();
+    this.backend = undefined;
+    if (!this.isResponding) return this.#failed('timeout');
+    this.#leaveEndpoint();
+    this.routerError = 'endpoint_failure (context deadline exceeded)';
+    this.front.cut();
+    this.finish();
+  }
+
+  /** Gives up on the backend with this fault; the client gets the answer if it has none yet. */
+  fail(fault: BackendFault): void {
+    this.backend?.destroy();
+    this.#failed(fault);
+  }
+
+  finish(): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    const { core, endpoint } = this;
+    this.took_ms = core.monotonic_ms() - this.#begun_ms;
+    core.counters.countResponse(this.status, endpoint === undefined ? '' : endpoint.app);
+    core.counters.latency_s.add(this.took_ms / 1000);
+    core.counters.gorouterTime_s.add(this.ownTime_ms / 1000);
+    core.accessLog.write(this);
+  }
+
+  #attempt(isFresh: boolean): void {
+    const { core, route } = this;
+    if (route === undefined) return;
+    if (!this.#isPinned) {
+      const chosen = route.choose(core.config.load_balancing, {
+        ...(this.wantedInstance !== undefined && { preferred: this.wantedInstance }),
+        tried: this.#tried,
+        max_conns: core.config.limits.max_conns_per_backend,
+        now_ms: this.#begun_ms,
+      });
+      if (chosen === 'no_endpoints') return this.reject(noEndpoints(this.head.host));
+      if (chosen === 'connection_limit') {
+        core.counters.connectionLimit++;
+        return this.reject(connectionLimit);
+      }
+      this.endpoint = chosen;
+    }
+    const endpoint = this.endpoint;
+    if (endpoint === undefined) return;
+    endpoint.active++;
+    this.#isHolding = true;
+    const connection = core.backends.acquire(endpoint, this, isFresh);
+    this.backend = connection;
+    if (connection.isReady) this.onBackendReady(connection);
+  }
+
+  #attemptFailed(connection: BackendConnection, fault: BackendFault, wasUsed: boolean): void {
+    const endpoint = connection.endpoint;
+    this.backend = undefined;
+    this.#leaveEndpoint();
+    this.failedAttempts++;
+    const isBeforeSending = !this.isSent;
+    // A kept connection that broke says nothing of the endpoint; a new one that did not come about says it is not there.
+    if (isBeforeSending || !wasUsed) this.#takeOutOfRotation(endpoint, fault);
+    const mayRepeat = isBeforeSending || (fault === 'reset' && this.#isRepeatable());
+    if (!mayRepeat || this.failedAttempts >= this.core.config.max_attempts) return this.#failed(fault);
+    if (!wasUsed) {
+      (this.#tried ??= []).push(endpoint);
+      const isOnlyOne = this.#isPinned || (this.route?.endpoints.length ?? 0) <= this.#tried.length;
+      if (isOnlyOne) return this.#failed(fault);
+    }
+    this.isSent = false;
+    this.#attempt(wasUsed);
+  }
+
+  /** Reading twice does no harm, and nothing of a body is lost. */
+  #isRepeatable(): boolean {
+    return !this.head.hasBody && (IDEMPOTENT.has(this.head.method) || this.head.hasIdempotencyKey);
+  }
+
+  #takeOutOfRotation(endpoint: Endpoint, fault: BackendFault): void {
+    endpoint.failedUntil_ms = this.core.monotonic_ms() + this.core.config.failed_endpoint_rest_s * 1000;
+    if (fault === 'tls_hostname_mismatch') {
+      this.core.counters.invalidId++;
+      this.core.table.condemn(endpoint);
+    } else if (fault.startsWith('tls_')) this.core.counters.tlsHandshakeFailed++;
+    this.core.log.warn({ address: endpoint.address, app: endpoint.app, fault }, 'backend failed');
+  }
+
+  #failed(fault: BackendFault): void {
+    this.core.counters.badGateways++;
+    if (this.head.upgrade !== '') this.core.counters.websocketFailures++;
+    this.#answer(endpointFailure(fault));
+  }
+
+  #leaveEndpoint(): void {
+    if (this.endpoint === undefined || !this.#isHolding) return;
+    this.endpoint.active--;
+    this.#isHolding = false;
+  }
+
+  #answerProbe(): void {
+    this.#answer(
+      this.core.isHealthy
+        ? { status: 200, message: 'ok', body: 'ok\n' }
+        : { status: 503, message: 'draining', body: '' },
+    );
+  }
+
+  #answer(answer: Answer): void {
+    this.status = answer.status;
+    this.routerError = answer.routerError ?? '';
+    this.isResponding = true;
+    this.front.answer(answer);
+    this.finish();
+  }
+}
