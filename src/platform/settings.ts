@@ -29,7 +29,7 @@ export const PlatformSettings = z.strictObject({
   host_ports: z
     .strictObject({ first: z.number().int(), last: z.number().int() })
     .default({ first: 61_001, last: 65_000 }),
-  uid_start: z.number().int().default(1_000_000).describe('first host user id that containers are mapped to'),
+  uid_start: z.number().int().default(1_000_000_000).describe('first host user id that containers are mapped to'),
   deas: z.number().int().min(1).max(8).default(1).describe('DEAs on this machine'),
   log_level: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   edit_hosts_file: z.boolean().default(true).describe('list the system hosts in /etc/hosts while the platform is up'),

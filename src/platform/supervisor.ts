@@ -16,8 +16,8 @@ export interface ChildSpec {
   uid?: number;
   gid?: number;
   stop_signal: NodeJS.Signals;
-  /** Asked again and again after the start until true. */
-  isReady: () => Promise<boolean>;
+  /** Asked again and again after the start, with the process's id, until true. */
+  isReady: (pid: number) => Promise<boolean>;
 }
 
 export class ChildFailed extends AppError {
@@ -80,7 +80,7 @@ export class Supervisor {
     this.#children.set(spec.name, child);
     this.#spawn(child);
     const end = performance.now() + READY_LIMIT_MS;
-    while (!(await spec.isReady())) {
+    while (child.process?.pid === undefined || !(await spec.isReady(child.process.pid))) {
       // One that ends before it was ever ready has something to say; trying again would only hide it.
       if (child.failures > 0 || performance.now() > end) {
         child.isWanted = false;

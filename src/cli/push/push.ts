@@ -13,6 +13,7 @@ import {
   type ManifestApp,
 } from './manifest.ts';
 import { uploadPackage } from './upload.ts';
+import { textOf } from '../terminal.ts';
 
 /** The flags of `cf push`, by the names that commander gives them. */
 export interface PushFlags {
