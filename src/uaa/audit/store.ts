@@ -1,0 +1,113 @@
+import type { Database } from '#db/database.ts';
+import type { Clock } from '#kernel/clock.ts';
+import { describeError } from '#kernel/errors.ts';
+import type { Log } from '#kernel/log.ts';
+import type { AuditEventRecord, UaaTables } from '../tables.ts';
+
+export type AuditEventName =
+  | 'user_authentication_success'
+  | 'user_authentication_failure'
+  | 'user_locked_out'
+  | 'client_authentication_failure'
+  | 'token_issued'
+  | 'refresh_token_reused'
+  | 'code_reused'
+  | 'token_revoked'
+  | 'password_changed'
+  | 'password_reset_requested'
+  | 'user_created'
+  | 'user_modified'
+  | 'user_deleted'
+  | 'group_created'
+  | 'group_modified'
+  | 'group_deleted'
+  | 'client_created'
+  | 'client_modified'
+  | 'client_deleted'
+  | 'client_secret_changed'
+  | 'approvals_changed'
+  | 'signed_out';
+
+export interface AuditEvent {
+  event: AuditEventName;
+  user_id?: string | undefined;
+  client_id?: string | undefined;
+  origin?: string | undefined;
+  remote_address?: string | undefined;
+  /** Facts; never a secret, a password or a token. */
+  data?: Record<string, unknown>;
+}
+
+const FLUSH_MS = 250;
+const BATCH = 500;
+/** With the database away so many events wait; those beyond are in the log alone. */
+const BACKLOG = 20_000;
+
+/** Who did what: each event is logged at once, and kept in the database in batches, since every token makes one. */
+export class AuditTrail implements AsyncDisposable {
+  readonly #database: Database<UaaTables>;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #timer: Disposable;
+  #waiting: { at: Date; event: AuditEvent }[] = [];
+  #flushing: Promise<void> = Promise.resolve();
+
+  constructor(options: { database: Database<UaaTables>; clock: Clock; log: Log }) {
+    this.#database = options.database;
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#timer = options.clock.every(FLUSH_MS, async () => await this.flush());
+  }
+
+  record(event: AuditEvent): void {
+    this.#log.info({ ...event }, 'audit');
+    if (this.#waiting.length < BACKLOG) this.#waiting.push({ at: new Date(this.#clock.now()), event });
+  }
+
+  /** Resolves when all events so far are kept, or could not be. */
+  async flush(): Promise<void> {
+    this.#flushing = this.#flushing.then(async () => await this.#write());
+    await this.#flushing;
+  }
+
+  /** The newest first. */
+  async list(limit: number): Promise<AuditEventRecord[]> {
+    return await this.#database.query
+      .selectFrom('audit_events')
+      .selectAll()
+      .orderBy('id', 'desc')
+      .limit(limit)
+      .execute();
+  }
+
+  async sweep(before: Date): Promise<void> {
+    await this.#database.query.deleteFrom('audit_events').where('at', '<', before).execute();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#timer[Symbol.dispose]();
+    await this.flush();
+  }
+
+  async #write(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting.slice(0, BATCH);
+      const values = batch.map(({ at, event }) => ({
+        at,
+        event: event.event,
+        user_id: event.user_id ?? null,
+        client_id: event.client_id ?? null,
+        origin: event.origin ?? null,
+        remote_address: event.remote_address ?? null,
+        data: JSON.stringify(event.data ?? {}),
+      }));
+      try {
+        await this.#database.query.insertInto('audit_events').values(values).execute();
+      } catch (error) {
+        this.#log.warn({ error: describeError(error), waiting: this.#waiting.length }, 'audit events not kept yet');
+        return;
+      }
+      this.#waiting.splice(0, batch.length);
+    }
+  }
+}

@@ -1,0 +1,171 @@
+import { randomUUID } from 'node:crypto';
+import { isForeignKeyViolation, isUniqueViolation, type Database } from '#db/database.ts';
+import { UaaError } from '../errors.ts';
+import { listPage, type Page, type PageQuery } from '../scim/store-page.ts';
+import type { Group, GroupMember, UaaTables } from '../tables.ts';
+import { GROUP_ATTRIBUTES } from './attributes.ts';
+
+export interface NewMember {
+  member_id: string;
+  type: 'USER' | 'GROUP';
+  origin: string;
+}
+
+export class GroupStore {
+  readonly #database: Database<UaaTables>;
+
+  constructor(database: Database<UaaTables>) {
+    this.#database = database;
+  }
+
+  async find(id: string): Promise<Group | undefined> {
+    return await this.#database.query.selectFrom('groups').selectAll().where('id', '=', id).executeTakeFirst();
+  }
+
+  /** Makes those that are missing; what is there stays as it is. */
+  async ensure(groups: Readonly<Record<string, string>>, is_default: boolean): Promise<void> {
+    const values = Object.entries(groups).map(([display_name, description]) => ({
+      id: randomUUID(),
+      display_name,
+      description,
+      is_default,
+    }));
+    if (values.length === 0) return;
+    const { query } = this.#database;
+    await query
+      .insertInto('groups')
+      .values(values)
+      .onConflict((c) => c.doNothing())
+      .execute();
+  }
+
+  /** Errors: scim_resource_already_exists. */
+  async create(group: { id?: string; display_name: string; description: string }): Promise<Group> {
+    try {
+      return await this.#database.query
+        .insertInto('groups')
+        .values({ ...group, id: group.id ?? randomUUID() })
+        .returningAll()
+        .executeTakeFirstOrThrow();
+    } catch (error) {
+      throw asNameTaken(error, group.display_name);
+    }
+  }
+
+  /** Errors: scim_version_mismatch, scim_resource_not_found, scim_resource_already_exists. */
+  async update(id: string, change: { display_name?: string; description?: string }, version?: number): Promise<Group> {
+    try {
+      let query = this.#database.query
+        .updateTable('groups')
+        .set({ ...change, updated_at: new Date() })
+        .set((e) => ({ version: e('version', '+', 1) }))
+        .where('id', '=', id);
+      if (version !== undefined) query = query.where('version', '=', version);
+      const updated = await query.returningAll().executeTakeFirst();
+      if (updated) return updated;
+    } catch (error) {
+      throw asNameTaken(error, change.display_name ?? id);
+    }
+    const kept = await this.find(id);
+    if (!kept) throw groupNotFound(id);
+    throw new UaaError(
+      'scim_version_mismatch',
+      `Attempt to update a group (${id}) with wrong version: expected=${kept.version} but found=${version}`,
+    );
+  }
+
+  async delete(id: string): Promise<Group | undefined> {
+    return await this.#database.query.transaction().execute(async (transaction) => {
+      await transaction.deleteFrom('group_members').where('member_id', '=', id).execute();
+      return await transaction.deleteFrom('groups').where('id', '=', id).returningAll().executeTakeFirst();
+    });
+  }
+
+  async list(page: PageQuery): Promise<Page<Group>> {
+    return await listPage<Group>(this.#database, { table: 'groups', attributes: GROUP_ATTRIBUTES, ...page });
+  }
+
+  async members(group_ids: readonly string[]): Promise<Map<string, GroupMember[]>> {
+    const found = new Map<string, GroupMember[]>();
+    if (group_ids.length === 0) return found;
+    const rows = await this.#database.query
+      .selectFrom('group_members')
+      .selectAll()
+      .where('group_id', 'in', group_ids)
+      .orderBy('created_at')
+      .orderBy('member_id')
+      .execute();
+    for (const row of rows) found.set(row.group_id, [...(found.get(row.group_id) ?? []), row]);
+    return found;
+  }
+
+  /** Errors: scim_resource_already_exists, invalid_scim_resource when the member or scim_resource_not_found when the group is not there. */
+  async addMember(group_id: string, member: NewMember): Promise<GroupMember> {
+    await this.#assertMember(group_id, member);
+    try {
+      return await this.#database.query
+        .insertInto('group_members')
+        .values({ group_id, ...member })
+        .returningAll()
+        .executeTakeFirstOrThrow();
+    } catch (error) {
+      if (isForeignKeyViolation(error)) throw groupNotFound(group_id);
+      if (!isUniqueViolation(error)) throw error;
+      const message = `${member.member_id} is already a member of the group: ${group_id}`;
+      throw new UaaError('scim_resource_already_exists', message, { cause: error });
+    }
+  }
+
+  async removeMember(group_id: string, member_id: string): Promise<GroupMember | undefined> {
+    return await this.#database.query
+      .deleteFrom('group_members')
+      .where('group_id', '=', group_id)
+      .where('member_id', '=', member_id)
+      .returningAll()
+      .executeTakeFirst();
+  }
+
+  /** Makes `members` all that the group has. Errors: invalid_scim_resource. */
+  async setMembers(group_id: string, members: readonly NewMember[]): Promise<void> {
+    for (const member of members) await this.#assertMember(group_id, member);
+    const unique = [...new Map(members.map((member) => [member.member_id, member])).values()];
+    await this.#database.query.transaction().execute(async (transaction) => {
+      await transaction.deleteFrom('group_members').where('group_id', '=', group_id).execute();
+      if (unique.length === 0) return;
+      const values = unique.map((member) => ({ group_id, ...member }));
+      await transaction.insertInto('group_members').values(values).execute();
+    });
+  }
+
+  /** Makes a user a member of the groups of these names; those that are not there are left out. */
+  async join(user_id: string, names: readonly string[]): Promise<void> {
+    if (names.length === 0) return;
+    const { query } = this.#database;
+    const groups = await query.selectFrom('groups').select('id').where('display_name', 'in', names).execute();
+    if (groups.length === 0) return;
+    const values = groups.map(({ id }) => ({ group_id: id, member_id: user_id, type: 'USER' as const, origin: 'uaa' }));
+    await query
+      .insertInto('group_members')
+      .values(values)
+      .onConflict((c) => c.doNothing())
+      .execute();
+  }
+
+  async #assertMember(group_id: string, member: NewMember): Promise<void> {
+    const { query } = this.#database;
+    const table = member.type === 'USER' ? 'users' : 'groups';
+    const found = await query.selectFrom(table).select('id').where('id', '=', member.member_id).executeTakeFirst();
+    if (!found) throw new UaaError('invalid_scim_resource', `Invalid group member: ${member.member_id}`);
+    if (member.member_id === group_id) throw new UaaError('invalid_scim_resource', 'A group cannot be its own member');
+  }
+}
+
+export const groupNotFound = (id: string): UaaError =>
+  new UaaError('scim_resource_not_found', `Group ${id} does not exist`);
+
+function asNameTaken(error: unknown, name: string): unknown {
+  if (!isUniqueViolation(error, 'groups_display_name')) return error;
+  return new UaaError('scim_resource_already_exists', `A group with displayName: ${name} already exists.`, {
+    cause: error,
+  });
+}

@@ -1,0 +1,23 @@
+import type { FastifyInstance } from 'fastify';
+import { createHttpServer } from '#http/server.ts';
+import { authorizeEndpoints } from './authorize/endpoints.ts';
+import { useFormBodies } from './edge/form.ts';
+import { useUaaErrors } from './edge/uaa-errors.ts';
+import { loginInfo } from './login/info.ts';
+import { tokenEndpoints } from './tokens/endpoints.ts';
+import type { Uaa } from './uaa.ts';
+import { userEndpoints } from './users/endpoints.ts';
+
+/** The UAA's HTTP face, the same for both of its hosts. */
+export function createUaaServer(uaa: Uaa): FastifyInstance {
+  const server = createHttpServer({ log: uaa.log, body_limit_bytes: uaa.config.body_limit_bytes });
+  useFormBodies(server);
+  useUaaErrors(server, uaa.log);
+  server.get('/info', async () => loginInfo(uaa));
+  server.get('/login', async () => loginInfo(uaa));
+  server.get('/healthz', async () => 'ok');
+  tokenEndpoints(server, uaa);
+  authorizeEndpoints(server, uaa);
+  userEndpoints(server, uaa);
+  return server;
+}

@@ -1,0 +1,7 @@
+import { createHash, randomBytes } from 'node:crypto';
+
+/** A word that nobody can guess, of `bytes` random bytes. */
+export const randomWord = (bytes = 24): string => randomBytes(bytes).toString('base64url');
+
+/** What is kept in place of a random word: who reads the table cannot use it. Not for what people choose themselves. */
+export const digestOf = (word: string): string => createHash('sha256').update(word).digest('base64url');

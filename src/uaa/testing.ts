@@ -1,0 +1,169 @@
+import { silentLog } from '#kernel/log.ts';
+import { systemClock, type Clock } from '#kernel/clock.ts';
+import { basicAuthHeader } from '#http/basic-auth.ts';
+import { TestNats } from '#testing/nats.ts';
+import { TestPostgres } from '#testing/postgres.ts';
+import type { RunningComponent } from '#kernel/component.ts';
+import { UaaConfig } from './config.ts';
+import { start } from './main.ts';
+import type { TokenResponse } from './tokens/endpoints.ts';
+
+export const ADMIN_PASSWORD = 'admin-password';
+export const RESOURCE_SECRET = 'resource-secret';
+
+/** The wall clock, moved on by the test. */
+export class MovedClock implements Clock {
+  #ahead_ms = 0;
+  now = (): number => Date.now() + this.#ahead_ms;
+  monotonic = (): number => performance.now() + this.#ahead_ms;
+  sleep: Clock['sleep'] = async (ms, signal) => await systemClock.sleep(ms, signal);
+  every: Clock['every'] = (ms, work) => systemClock.every(ms, work);
+  forward(seconds: number): void {
+    this.#ahead_ms += seconds * 1000;
+  }
+}
+
+type Input = Parameters<typeof UaaConfig.parse>[0];
+
+/** A whole UAA on a real PostgreSQL and NATS, and the requests that tests make of it. */
+export class TestUaa implements AsyncDisposable {
+  readonly clock = new MovedClock();
+  readonly nats: TestNats;
+  readonly database_url: string;
+  readonly #postgres: TestPostgres;
+  readonly #running: RunningComponent;
+  readonly #others: RunningComponent[] = [];
+  readonly #chosen: object;
+
+  private constructor(
+    parts: { postgres: TestPostgres; nats: TestNats; database_url: string; chosen: object },
+    running: RunningComponent,
+    clock: MovedClock,
+  ) {
+    this.#postgres = parts.postgres;
+    this.nats = parts.nats;
+    this.database_url = parts.database_url;
+    this.#chosen = parts.chosen;
+    this.#running = running;
+    this.clock = clock;
+  }
+
+  static async start(chosen: object = {}): Promise<TestUaa> {
+    const postgres = await TestPostgres.start();
+    const nats = await TestNats.start();
+    const database_url = await postgres.createDatabase();
+    const clock = new MovedClock();
+    const running = await start(configOf(database_url, nats, chosen), { log: silentLog, clock });
+    return new TestUaa({ postgres, nats, database_url, chosen }, running, clock);
+  }
+
+  get url(): string {
+    return this.#running.addresses['http'] ?? '';
+  }
+
+  /** Another UAA beside this one; its address. */
+  async startAnother(): Promise<string> {
+    const config = configOf(this.database_url, this.nats, this.#chosen);
+    const other = await start(config, { log: silentLog, clock: this.clock });
+    this.#others.push(other);
+    return other.addresses['http'] ?? '';
+  }
+
+  async request(path: string, options: RequestInit & { json?: unknown; token?: string } = {}): Promise<Answer> {
+    const { json, token, ...init } = options;
+    const headers = new Headers(init.headers);
+    if (json !== undefined) headers.set('content-type', 'application/json');
+    if (token !== undefined) headers.set('authorization', `bearer ${token}`);
+    const body = json === undefined ? init.body : JSON.stringify(json);
+    const response = await fetch(path.startsWith('http') ? path : `${this.url}${path}`, {
+      redirect: 'manual',
+      ...init,
+      headers,
+      ...(body !== undefined && { body }),
+    });
+    const text = await response.text();
+    return { status: response.status, headers: response.headers, text, json: () => JSON.parse(text) as never };
+  }
+
+  /** A form to the token endpoint as the client given, `cf` with its empty secret by default. */
+  async grant(
+    form: Record<string, string>,
+    client: { user: string; password: string } = { user: 'cf', password: '' },
+    query = '',
+  ): Promise<Answer> {
+    return await this.request(`/oauth/token${query}`, {
+      method: 'POST',
+      headers: { authorization: basicAuthHeader(client), accept: 'application/json' },
+      body: new URLSearchParams(form),
+    });
+  }
+
+  async login(username = 'admin', password = ADMIN_PASSWORD): Promise<TokenResponse> {
+    const answer = await this.grant({ grant_type: 'password', username, password });
+    if (answer.status !== 200) throw new Error(`login: ${answer.status} ${answer.text}`);
+    return answer.json();
+  }
+
+  /** A token of the client that may do everything in the UAA. */
+  async machineToken(user = 'test-admin', password = RESOURCE_SECRET): Promise<string> {
+    const answer = await this.grant({ grant_type: 'client_credentials' }, { user, password });
+    if (answer.status !== 200) throw new Error(`client credentials: ${answer.status} ${answer.text}`);
+    return answer.json<TokenResponse>().access_token;
+  }
+
+  /** Adds a user with the password `secret`; the id. */
+  async addUser(userName: string, more: object = {}): Promise<string> {
+    const json = { userName, password: 'secret', emails: [{ value: `${userName}@example.com` }], ...more };
+    const answer = await this.request('/Users', { method: 'POST', json, token: await this.machineToken() });
+    if (answer.status !== 201) throw new Error(`add user: ${answer.status} ${answer.text}`);
+    return answer.json<{ id: string }>().id;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const other of this.#others) await other[Symbol.asyncDispose]();
+    await this.#running[Symbol.asyncDispose]();
+    await this.nats[Symbol.asyncDispose]();
+    await this.#postgres[Symbol.asyncDispose]();
+  }
+}
+
+export interface Answer {
+  status: number;
+  headers: Headers;
+  text: string;
+  json<T>(): T;
+}
+
+function configOf(url: string, nats: TestNats, chosen: object): UaaConfig {
+  const admin_client = {
+    secret: RESOURCE_SECRET,
+    authorities: [
+      'uaa.admin',
+      'scim.read',
+      'scim.write',
+      'clients.admin',
+      'clients.read',
+      'clients.write',
+      'tokens.revoke',
+    ],
+    authorized_grant_types: ['client_credentials'],
+  };
+  const { clients, ...rest } = chosen as { clients?: object };
+  const input: Input = {
+    listen: { host: '127.0.0.1', port: 0 },
+    hosts: { uaa: 'uaa.test.example', login: 'login.test.example' },
+    database: { url, max_connections: 8 },
+    nats_servers: [nats.url],
+    status: { password: 'status' },
+    client_secrets: { doppler: RESOURCE_SECRET, cloud_controller_username_lookup: RESOURCE_SECRET },
+    clients: { 'test-admin': admin_client, ...clients },
+    admin: { password: ADMIN_PASSWORD },
+    ...rest,
+  };
+  return UaaConfig.parse(input);
+}
+
+/** The claims of a token, unchecked. */
+export function claimsOf(token: string): Record<string, unknown> {
+  return JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString('utf8')) as Record<string, unknown>;
+}

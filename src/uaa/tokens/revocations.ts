@@ -1,0 +1,77 @@
+import { tokenRevoked, revocationList, type Revocation } from '#contracts/uaa.ts';
+import type { Bus } from '#bus/bus.ts';
+import type { Clock } from '#kernel/clock.ts';
+import type { ClientStore } from '../clients/store.ts';
+import type { UserStore } from '../users/store.ts';
+import type { TokenStore } from './store.ts';
+
+export interface RevocationsOptions {
+  tokens: TokenStore;
+  clients: ClientStore;
+  users: UserStore;
+  bus: Bus;
+  clock: Clock;
+  /** No access token lives longer. */
+  longest_validity_s: number;
+}
+
+/** Ends tokens before their time: keeps it in the database for the UAAs and says it on the bus for everybody else. */
+export class Revocations implements Disposable {
+  readonly #options: RevocationsOptions;
+  readonly #answering: Disposable;
+
+  constructor(options: RevocationsOptions) {
+    this.#options = options;
+    const { bus, clock, tokens } = options;
+    this.#answering = bus.reply(
+      revocationList,
+      async () => ({ revocations: await tokens.revocations(new Date(clock.now())) }),
+      { queue: 'uaa' },
+    );
+  }
+
+  async revokeToken(jti: string, exp_s: number): Promise<void> {
+    await this.#add({ jti, issued_until: this.#now_s(), expires_at: exp_s });
+  }
+
+  /** Errors: scim_resource_not_found. */
+  async revokeUser(user_id: string): Promise<void> {
+    await this.#options.users.renewSalt(user_id);
+    await this.tellUser(user_id);
+  }
+
+  /** As revokeUser, for a user who is gone or whose salt is new already. */
+  async tellUser(user_id: string): Promise<void> {
+    await this.#add({
+      user_id,
+      issued_until: this.#now_s(),
+      expires_at: this.#now_s() + this.#options.longest_validity_s,
+    });
+  }
+
+  /** Errors: scim_resource_not_found. */
+  async revokeClient(client_id: string): Promise<void> {
+    await this.#options.clients.renewSalt(client_id);
+    await this.tellClient(client_id);
+  }
+
+  /** As revokeClient, for a client that is gone or whose salt is new already. */
+  async tellClient(client_id: string): Promise<void> {
+    const now = this.#now_s();
+    await this.#add({ client_id, issued_until: now, expires_at: now + this.#options.longest_validity_s });
+  }
+
+  [Symbol.dispose](): void {
+    this.#answering[Symbol.dispose]();
+  }
+
+  async #add(revocation: Revocation): Promise<void> {
+    await this.#options.tokens.addRevocation(revocation);
+    // Whoever misses it while the bus is away reads the list when it is back.
+    this.#options.bus.publish(tokenRevoked, revocation);
+  }
+
+  #now_s(): number {
+    return Math.floor(this.#options.clock.now() / 1000);
+  }
+}

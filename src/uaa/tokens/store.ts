@@ -1,0 +1,180 @@
+import type { Transaction } from 'kysely';
+import type { Database } from '#db/database.ts';
+import type { Revocation } from '#contracts/uaa.ts';
+import type { AuthorizationCodeRecord, RefreshTokenRecord, UaaTables } from '../tables.ts';
+import { digestOf, randomWord } from '../secrets.ts';
+
+export type NewRefreshToken = Omit<RefreshTokenRecord, 'issued_at' | 'used_at'>;
+export type NewCode = Omit<AuthorizationCodeRecord, 'code_hash' | 'used_at'>;
+
+/** What became of a refresh token or a code that somebody presents. */
+export type Redemption<Record> =
+  | { outcome: 'fresh' | 'shared'; record: Record }
+  | { outcome: 'reused'; record: Record }
+  | { outcome: 'unknown' };
+
+/** Refresh tokens, codes and revocations. */
+export class TokenStore {
+  readonly #database: Database<UaaTables>;
+
+  constructor(database: Database<UaaTables>) {
+    this.#database = database;
+  }
+
+  async addRefreshToken(token: NewRefreshToken): Promise<void> {
+    await this.#database.query.insertInto('refresh_tokens').values(token).execute();
+  }
+
+  /**
+   * Takes a refresh token. Within `grace_s` of its first use it may be used again (`shared`: two commands of one person);
+   * later that means somebody stole it, or it was stolen from: its whole family ends (`reused`).
+   */
+  async takeRefreshToken(jti: string, at: Date, grace_s: number): Promise<Redemption<RefreshTokenRecord>> {
+    return await this.#database.query.transaction().execute(async (transaction) => {
+      const record = await transaction
+        .selectFrom('refresh_tokens')
+        .selectAll()
+        .where('jti', '=', jti)
+        .where('expires_at', '>', at)
+        .forUpdate()
+        .executeTakeFirst();
+      if (!record) return { outcome: 'unknown' };
+      if (record.used_at === null) {
+        await transaction.updateTable('refresh_tokens').set({ used_at: at }).where('jti', '=', jti).execute();
+        return { outcome: 'fresh', record };
+      }
+      if (record.used_at.getTime() + grace_s * 1000 >= at.getTime()) return { outcome: 'shared', record };
+      await endFamily(transaction, record.family_id);
+      return { outcome: 'reused', record };
+    });
+  }
+
+  async findRefreshToken(jti: string): Promise<RefreshTokenRecord | undefined> {
+    const { query } = this.#database;
+    return await query.selectFrom('refresh_tokens').selectAll().where('jti', '=', jti).executeTakeFirst();
+  }
+
+  async endFamily(family_id: string): Promise<void> {
+    await this.#database.query.deleteFrom('refresh_tokens').where('family_id', '=', family_id).execute();
+  }
+
+  /** The code in clear, which is kept nowhere. */
+  async addCode(code: NewCode): Promise<string> {
+    const word = randomWord();
+    await this.#database.query
+      .insertInto('authorization_codes')
+      .values({ ...code, code_hash: digestOf(word) })
+      .execute();
+    return word;
+  }
+
+  /** Takes a code, which works once; a second time it ends the tokens that the first gave (RFC 6749 section 4.1.2). */
+  async takeCode(code: string, at: Date): Promise<Redemption<AuthorizationCodeRecord>> {
+    return await this.#database.query.transaction().execute(async (transaction) => {
+      const record = await transaction
+        .selectFrom('authorization_codes')
+        .selectAll()
+        .where('code_hash', '=', digestOf(code))
+        .forUpdate()
+        .executeTakeFirst();
+      if (!record) return { outcome: 'unknown' };
+      if (record.used_at !== null) {
+        await endFamily(transaction, record.family_id);
+        return { outcome: 'reused', record };
+      }
+      if (record.expires_at <= at) return { outcome: 'unknown' };
+      const { code_hash } = record;
+      await transaction
+        .updateTable('authorization_codes')
+        .set({ used_at: at })
+        .where('code_hash', '=', code_hash)
+        .execute();
+      return { outcome: 'fresh', record };
+    });
+  }
+
+  async addOneTimeCode(code: {
+    purpose: 'passcode' | 'password_reset' | 'sign_in_state';
+    user_id: string | null;
+    data: Record<string, unknown>;
+    expires_at: Date;
+  }): Promise<string> {
+    const word = code.purpose === 'passcode' ? randomWord(12) : randomWord();
+    const row = { ...code, data: JSON.stringify(code.data), code_hash: digestOf(word) };
+    await this.#database.query.insertInto('one_time_codes').values(row).execute();
+    return word;
+  }
+
+  async takeOneTimeCode(
+    purpose: 'passcode' | 'password_reset' | 'sign_in_state',
+    word: string,
+    at: Date,
+  ): Promise<{ user_id: string | null; data: Record<string, unknown> } | undefined> {
+    return await this.#database.query
+      .deleteFrom('one_time_codes')
+      .where('code_hash', '=', digestOf(word))
+      .where('purpose', '=', purpose)
+      .where('expires_at', '>', at)
+      .returning(['user_id', 'data'])
+      .executeTakeFirst();
+  }
+
+  async addRevocation(revocation: Revocation): Promise<void> {
+    const { jti, user_id, client_id } = revocation;
+    const kind = jti !== undefined ? 'jti' : user_id !== undefined ? 'user_id' : 'client_id';
+    const times = {
+      issued_until: new Date(revocation.issued_until * 1000),
+      expires_at: new Date(revocation.expires_at * 1000),
+    };
+    await this.#database.query
+      .insertInto('revocations')
+      .values({ kind, id: jti ?? user_id ?? client_id ?? '', ...times })
+      .onConflict((c) => c.columns(['kind', 'id']).doUpdateSet(times))
+      .execute();
+    if (user_id !== undefined)
+      await this.#database.query.deleteFrom('refresh_tokens').where('user_id', '=', user_id).execute();
+    if (client_id !== undefined) {
+      await this.#database.query.deleteFrom('refresh_tokens').where('client_id', '=', client_id).execute();
+    }
+  }
+
+  async isRevoked(jti: string): Promise<boolean> {
+    const { query } = this.#database;
+    const found = await query
+      .selectFrom('revocations')
+      .select('id')
+      .where('kind', '=', 'jti')
+      .where('id', '=', jti)
+      .executeTakeFirst();
+    return found !== undefined;
+  }
+
+  async revocations(at: Date): Promise<Revocation[]> {
+    const rows = await this.#database.query
+      .selectFrom('revocations')
+      .selectAll()
+      .where('expires_at', '>', at)
+      .execute();
+    return rows.map((row) => ({
+      [row.kind]: row.id,
+      issued_until: row.issued_until.getTime() / 1000,
+      expires_at: Math.ceil(row.expires_at.getTime() / 1000),
+    }));
+  }
+
+  /** Forgets what is over. Codes are kept a day longer, so that a late second use is still known for one. */
+  async sweep(at: Date): Promise<void> {
+    const { query } = this.#database;
+    const dayAgo = new Date(at.getTime() - 86_400_000);
+    await query.deleteFrom('refresh_tokens').where('expires_at', '<', at).execute();
+    await query.deleteFrom('revocations').where('expires_at', '<', at).execute();
+    await query.deleteFrom('one_time_codes').where('expires_at', '<', at).execute();
+    await query.deleteFrom('authorization_codes').where('expires_at', '<', dayAgo).execute();
+    await query.deleteFrom('sessions').where('expires_at', '<', at).execute();
+    await query.deleteFrom('sign_in_attempts').where('last_at', '<', dayAgo).execute();
+  }
+}
+
+async function endFamily(transaction: Transaction<UaaTables>, family_id: string): Promise<void> {
+  await transaction.deleteFrom('refresh_tokens').where('family_id', '=', family_id).execute();
+}

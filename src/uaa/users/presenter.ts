@@ -1,0 +1,37 @@
+import { SCHEMA } from '../scim/list-request.ts';
+import type { User } from '../tables.ts';
+import type { GroupOfUser } from './store.ts';
+
+/** A user in UAA's SCIM form. */
+export function presentUser(user: User, groups: readonly GroupOfUser[]): Record<string, unknown> {
+  return {
+    id: user.id,
+    ...(user.external_id !== null && { externalId: user.external_id }),
+    meta: {
+      version: user.version,
+      created: user.created_at.toISOString(),
+      lastModified: user.updated_at.toISOString(),
+    },
+    userName: user.user_name,
+    name: {
+      ...(user.family_name !== null && { familyName: user.family_name }),
+      ...(user.given_name !== null && { givenName: user.given_name }),
+    },
+    emails: [{ value: user.email, primary: true }],
+    groups: groups.map((group) => ({
+      value: group.id,
+      display: group.display_name,
+      type: group.isDirect ? 'DIRECT' : 'INDIRECT',
+    })),
+    approvals: [],
+    phoneNumbers: user.phone_number === null ? [] : [{ value: user.phone_number }],
+    active: user.active,
+    verified: user.verified,
+    origin: user.origin,
+    zoneId: 'uaa',
+    passwordLastModified: user.password_changed_at.toISOString(),
+    ...(user.last_logon_at && { lastLogonTime: user.last_logon_at.getTime() }),
+    ...(user.previous_logon_at && { previousLogonTime: user.previous_logon_at.getTime() }),
+    schemas: [SCHEMA],
+  };
+}

@@ -1,0 +1,194 @@
+import { randomUUID } from 'node:crypto';
+import { sql } from 'kysely';
+import { isUniqueViolation, type Database } from '#db/database.ts';
+import { UaaError } from '../errors.ts';
+import { randomWord } from '../secrets.ts';
+import { listPage, type Page, type PageQuery } from '../scim/store-page.ts';
+import type { UaaTables, User } from '../tables.ts';
+import { USER_ATTRIBUTES } from './attributes.ts';
+
+export interface NewUser {
+  id?: string;
+  user_name: string;
+  origin: string;
+  email: string;
+  external_id?: string | null;
+  given_name?: string | null;
+  family_name?: string | null;
+  phone_number?: string | null;
+  active?: boolean;
+  verified?: boolean;
+  password_hash: string | null;
+}
+export type UserChange = Partial<Omit<NewUser, 'id' | 'password_hash'>>;
+
+export interface GroupOfUser {
+  id: string;
+  display_name: string;
+  isDirect: boolean;
+}
+
+export class UserStore {
+  readonly #database: Database<UaaTables>;
+
+  constructor(database: Database<UaaTables>) {
+    this.#database = database;
+  }
+
+  async find(id: string): Promise<User | undefined> {
+    return await this.#database.query.selectFrom('users').selectAll().where('id', '=', id).executeTakeFirst();
+  }
+
+  /** By user name, in any case, of one origin or of all. */
+  async findByName(user_name: string, origin?: string): Promise<User[]> {
+    let query = this.#database.query
+      .selectFrom('users')
+      .selectAll()
+      .where((e) => e(e.fn<string>('lower', ['user_name']), '=', e.fn<string>('lower', [e.val(user_name)])));
+    if (origin !== undefined) query = query.where('origin', '=', origin);
+    return await query.orderBy('created_at').limit(10).execute();
+  }
+
+  async findByEmail(email: string, origin: string): Promise<User[]> {
+    return await this.#database.query
+      .selectFrom('users')
+      .selectAll()
+      .where((e) => e(e.fn<string>('lower', ['email']), '=', e.fn<string>('lower', [e.val(email)])))
+      .where('origin', '=', origin)
+      .limit(10)
+      .execute();
+  }
+
+  /** Adds a user, who becomes a member of every default group. Errors: scim_resource_already_exists. */
+  async create(user: NewUser): Promise<User> {
+    try {
+      return await this.#database.query.transaction().execute(async (transaction) => {
+        const created = await transaction
+          .insertInto('users')
+          .values({ ...user, id: user.id ?? randomUUID(), token_salt: randomWord(9) })
+          .returningAll()
+          .executeTakeFirstOrThrow();
+        await transaction
+          .insertInto('group_members')
+          .columns(['group_id', 'member_id', 'type', 'origin'])
+          .expression((e) =>
+            e
+              .selectFrom('groups')
+              .select([
+                'id',
+                e.val(created.id).as('member_id'),
+                sql<'USER'>`'USER'`.as('type'),
+                e.val('uaa').as('origin'),
+              ])
+              .where('is_default', '=', true),
+          )
+          .execute();
+        return created;
+      });
+    } catch (error) {
+      throw asNameTaken(error, user.user_name);
+    }
+  }
+
+  /**
+   * Changes a user; `version` is what the caller read, undefined for any.
+   * Errors: scim_version_mismatch, scim_resource_not_found, scim_resource_already_exists.
+   */
+  async update(id: string, change: UserChange, version?: number): Promise<User> {
+    try {
+      let query = this.#database.query
+        .updateTable('users')
+        .set({ ...change, updated_at: new Date() })
+        .set((e) => ({ version: e('version', '+', 1) }))
+        .where('id', '=', id);
+      if (version !== undefined) query = query.where('version', '=', version);
+      const updated = await query.returningAll().executeTakeFirst();
+      if (updated) return updated;
+    } catch (error) {
+      throw asNameTaken(error, change.user_name ?? id);
+    }
+    const kept = await this.find(id);
+    if (!kept) throw userNotFound(id);
+    throw new UaaError(
+      'scim_version_mismatch',
+      `Attempt to update a user (${id}) with wrong version: expected=${kept.version} but found=${version}`,
+    );
+  }
+
+  /** A new password ends all tokens and sessions that the old one gave. */
+  async setPassword(id: string, password_hash: string): Promise<void> {
+    await this.#database.query.transaction().execute(async (transaction) => {
+      await transaction
+        .updateTable('users')
+        .set({ password_hash, password_changed_at: new Date(), token_salt: randomWord(9), updated_at: new Date() })
+        .set((e) => ({ version: e('version', '+', 1) }))
+        .where('id', '=', id)
+        .execute();
+      await transaction.deleteFrom('refresh_tokens').where('user_id', '=', id).execute();
+      await transaction.deleteFrom('sessions').where('user_id', '=', id).execute();
+    });
+  }
+
+  /** Ends all tokens of the user. Errors: scim_resource_not_found. */
+  async renewSalt(id: string): Promise<void> {
+    const { query } = this.#database;
+    const set = { token_salt: randomWord(9) };
+    const result = await query.updateTable('users').set(set).where('id', '=', id).executeTakeFirst();
+    if (result.numUpdatedRows === 0n) throw userNotFound(id);
+  }
+
+  async recordLogon(id: string, at: Date): Promise<void> {
+    await this.#database.query
+      .updateTable('users')
+      .set((e) => ({ previous_logon_at: e.ref('last_logon_at'), last_logon_at: at }))
+      .where('id', '=', id)
+      .execute();
+  }
+
+  /** The user as they were, or undefined. Memberships, tokens and sessions go with them. */
+  async delete(id: string): Promise<User | undefined> {
+    return await this.#database.query.transaction().execute(async (transaction) => {
+      await transaction.deleteFrom('group_members').where('member_id', '=', id).execute();
+      return await transaction.deleteFrom('users').where('id', '=', id).returningAll().executeTakeFirst();
+    });
+  }
+
+  async list(page: PageQuery): Promise<Page<User>> {
+    return await listPage<User>(this.#database, { table: 'users', attributes: USER_ATTRIBUTES, ...page });
+  }
+
+  /** Names of the groups that a user is in, through groups within groups too. */
+  async groupNames(id: string): Promise<string[]> {
+    return (await this.groups([id])).get(id)?.map((group) => group.display_name) ?? [];
+  }
+
+  /** As groupNames, for many users in one statement. */
+  async groups(ids: readonly string[]): Promise<Map<string, GroupOfUser[]>> {
+    const found = new Map<string, GroupOfUser[]>();
+    if (ids.length === 0) return found;
+    const { rows } = await sql<{ user_id: string; id: string; display_name: string; depth: number }>`
+      with recursive memberships (user_id, group_id, depth) as (
+        select member_id, group_id, 0 from group_members where member_id = any(${ids})
+        union
+        select m.user_id, g.group_id, m.depth + 1 from memberships m
+          join group_members g on g.member_id = m.group_id and g.type = 'GROUP' where m.depth < 10
+      )
+      select m.user_id, g.id, g.display_name, min(m.depth)::int as depth
+      from memberships m join groups g on g.id = m.group_id
+      group by m.user_id, g.id, g.display_name order by g.display_name`.execute(this.#database.query);
+    for (const row of rows) {
+      const groups = found.get(row.user_id) ?? [];
+      groups.push({ id: row.id, display_name: row.display_name, isDirect: row.depth === 0 });
+      found.set(row.user_id, groups);
+    }
+    return found;
+  }
+}
+
+export const userNotFound = (id: string): UaaError =>
+  new UaaError('scim_resource_not_found', `User ${id} does not exist`);
+
+function asNameTaken(error: unknown, user_name: string): unknown {
+  if (!isUniqueViolation(error, 'users_user_name_origin')) return error;
+  return new UaaError('scim_resource_already_exists', `Username already in use: ${user_name}`, { cause: error });
+}
