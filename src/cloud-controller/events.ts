@@ -1,12 +1,14 @@
 import { randomUUID } from 'node:crypto';
+import { z } from 'zod';
 import type { Db } from './tables.ts';
 
 /** Who did it, as audit events name them. */
-export interface Actor {
-  guid: string;
-  type: 'user' | 'client' | 'app' | 'process' | 'system';
-  name: string;
-}
+export const ActorSchema = z.object({
+  guid: z.string(),
+  type: z.enum(['user', 'client', 'app', 'process', 'system']),
+  name: z.string(),
+});
+export type Actor = z.infer<typeof ActorSchema>;
 
 export interface AuditEvent {
   /** `audit.app.create`, … */

@@ -15,6 +15,7 @@ import { createApiServer } from './http.ts';
 import { JobQueue } from './jobs/queue.ts';
 import { JobRegistry } from './jobs/registry.ts';
 import { JobRunner } from './jobs/runner.ts';
+import { seed } from './seed/store.ts';
 import type { CcTables } from './tables.ts';
 import { UserDirectory } from './users/directory.ts';
 
@@ -30,6 +31,7 @@ export async function start(config: CloudControllerConfig, context: ComponentCon
   const database = stack.use(
     new Database<CcTables>({ url, max_connections, application_name: 'cloud-controller', log }),
   );
+  await seed(database.query, config);
   const { servers, user, password = '' } = config.nats;
   const bus = stack.use(
     await Bus.connect({

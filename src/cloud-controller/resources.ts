@@ -1,5 +1,14 @@
 import type { FastifyInstance } from 'fastify';
 import type { Deps } from './deps.ts';
+import { registerDomainEndpoints } from './domains/endpoints.ts';
+import { registerFeatureFlagEndpoints } from './feature-flags/endpoints.ts';
+import { registerOrganizationEndpoints } from './organizations/endpoints.ts';
+import { registerRoleEndpoints } from './roles/endpoints.ts';
+import { registerDestinationEndpoints } from './routes/destination-endpoints.ts';
+import { registerRouteEndpoints } from './routes/endpoints.ts';
+import { registerRouteRelationEndpoints } from './routes/relations-endpoints.ts';
+import { registerSpaceEndpoints } from './spaces/endpoints.ts';
+import { registerUserEndpoints } from './users/endpoints.ts';
 import { registerJobEndpoints } from './jobs/endpoints.ts';
 import { registerRootEndpoints } from './root/endpoints.ts';
 
@@ -7,6 +16,15 @@ import { registerRootEndpoints } from './root/endpoints.ts';
 const RESOURCES: readonly ((server: FastifyInstance, deps: Deps) => void)[] = [
   registerRootEndpoints,
   registerJobEndpoints,
+  registerDomainEndpoints,
+  registerFeatureFlagEndpoints,
+  registerOrganizationEndpoints,
+  registerRoleEndpoints,
+  registerDestinationEndpoints,
+  registerRouteEndpoints,
+  registerRouteRelationEndpoints,
+  registerSpaceEndpoints,
+  registerUserEndpoints,
 ];
 
 export function registerResources(server: FastifyInstance, deps: Deps): void {

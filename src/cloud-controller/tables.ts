@@ -211,4 +211,6 @@ export type OrganizationRow = Selectable<Organizations>;
 export type SpaceRow = Selectable<Spaces>;
 export type DomainRow = Selectable<Domains>;
 export type RouteRow = Selectable<Routes>;
+export type UserRow = Selectable<Users>;
+export type RoleRow = Selectable<Roles>;
 export type JobRow = Selectable<Jobs>;

@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:http';
 import { exportJWK, generateKeyPair, SignJWT, type JWK } from 'jose';
 import { Database } from '#db/database.ts';
 import { systemClock } from '#kernel/clock.ts';
-import { silentLog } from '#kernel/log.ts';
+import { createLog, silentLog } from '#kernel/log.ts';
 import { TestNats } from '#testing/nats.ts';
 import { TestPostgres } from '#testing/postgres.ts';
 import { CloudControllerConfig } from './config.ts';
@@ -200,6 +200,9 @@ export class TestUser {
   }
 }
 
+/** A request that fails with 500 says why in the test's output. */
+const faults = createLog({ component: 'cloud-controller', level: 'error' });
+
 /** A cloud controller under test on a PostgreSQL and a nats-server of its own, with a simulated UAA. */
 export class TestCloudController implements AsyncDisposable {
   readonly url: string;
@@ -253,7 +256,7 @@ export class TestCloudController implements AsyncDisposable {
       uaa: { url: uaa.url, issuer: uaa.issuer, client: { id: 'lookup', secret: 'secret' } },
       ...change,
     });
-    const running = stack.use(await start(config, { log: silentLog, clock: systemClock }));
+    const running = stack.use(await start(config, { log: faults, clock: systemClock }));
     const database = stack.use(
       new Database<CcTables>({ url, max_connections: 2, application_name: 'test', log: silentLog }),
     );

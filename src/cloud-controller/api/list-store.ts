@@ -27,16 +27,15 @@ export async function selectPage<Row>(
 ): Promise<Page<Row>> {
   const { query, table } = options;
   const filtered = conditions(options).reduce((made, condition) => made.where(condition), statement);
-  const column = query.order_by && (options.order?.[query.order_by.column] ?? `${table}.${query.order_by.column}`);
-  const direction = query.order_by?.direction === 'desc' ? sql`desc` : sql`asc`;
+  const direction = query.order_by?.direction ?? 'asc';
   const counted = filtered
     .clearSelect()
     .clearOrderBy()
     .select(sql<number>`count(*)`.as('total'));
-  const paged = filtered
-    .orderBy(
-      sql`${column === undefined ? sql`true` : sql.ref(column)} ${direction}, ${sql.ref(`${table}.id`)} ${direction}`,
-    )
+  const column = query.order_by && (options.order?.[query.order_by.column] ?? `${table}.${query.order_by.column}`);
+  const ordered = column === undefined ? filtered : filtered.orderBy(sql.ref(column), direction);
+  const paged = ordered
+    .orderBy(sql.ref(`${table}.id`), direction)
     .limit(query.per_page)
     .offset((query.page - 1) * query.per_page);
   const [rows, count] = await Promise.all([paged.execute(), counted.executeTakeFirstOrThrow()]);

@@ -146,9 +146,7 @@ function parseOrder(text: string | undefined, spec: ListSpec, faults: string[]):
 
 function parseInclude(text: string | undefined, spec: ListSpec, faults: string[]): string[] {
   if (text === undefined || spec.include === undefined) return [];
-  const names = splitValues(text).map((name) =>
-    name === 'organization' && spec.include?.includes('org') ? 'org' : name,
-  );
+  const names = splitValues(text);
   const list = (all: readonly string[]): string => all.map((name) => `'${name}'`).join(', ');
   for (const name of names) {
     if (!spec.include.includes(name)) {

@@ -49,6 +49,7 @@ export const PERMISSIONS = {
   'route.read': [...AUDITORS, 'organization_manager', 'organization_auditor', ...SPACE_ROLES],
   'route.write': ['admin', 'space_developer', 'space_supporter'],
   'route.share': ['admin', 'space_developer', 'space_supporter'],
+  'route.move': ['admin', 'space_developer'],
   'security_group.write': ADMIN,
   'security_group.bind': ['admin', 'organization_manager', 'space_manager'],
   'isolation_segment.read': ALL_IN_ORGANIZATION,
