@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { instanceEnvironment, stagingEnvironment } from './environment.ts';
-import { sampleStaging, sampleStart } from './sample-messages.ts';
+import { sampleStaging, sampleStart } from './testing/sample-messages.ts';
 
 const facts = {
   host_ip: '10.0.0.7',
@@ -95,7 +95,7 @@ describe('the environment of staging', () => {
     const env = asMap(
       stagingEnvironment(sampleStaging({ env: [['NPM_TOKEN', 'x']] }), { memory_mb: 1024, timeout_s: 900 }),
     );
-    assert.equal(env['CF_STACK'], 'cflinuxfs4');
+    assert.equal(env['CF_STACK'], 'test');
     assert.equal(env['MEMORY_LIMIT'], '1024m');
     assert.equal(env['STAGING_TIMEOUT'], '900');
     assert.equal(env['NPM_TOKEN'], 'x');

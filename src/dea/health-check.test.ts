@@ -6,7 +6,7 @@ import { systemClock } from '#kernel/clock.ts';
 import { freePort } from '#testing/free-port.ts';
 import { probe, untilHealthy } from './health-check.ts';
 
-async function listening<S extends Server>(server: S): Promise<{ port: number } & AsyncDisposable> {
+async function listening(server: Server): Promise<{ port: number } & AsyncDisposable> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
   return {

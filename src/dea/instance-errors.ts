@@ -16,3 +16,8 @@ export class DeaRestarted extends AppError {
 export function sayable(error: unknown): string {
   return error instanceof AppError ? error.message : 'internal error';
 }
+
+/** The exit's description of an instance that never ran, in the DEA's words. */
+export function describeFailedStart(error: unknown): string {
+  return error instanceof MissingStartCommand ? error.message : 'failed to start';
+}

@@ -7,7 +7,7 @@ import type { Endpoint } from './health-check.ts';
 import { watchHealth } from './health-watch.ts';
 import type { InstanceDependencies, InstanceExit } from './instance-dependencies.ts';
 import { InstanceLog } from './instance-log.ts';
-import { DeaRestarted, MissingStartCommand, sayable } from './instance-errors.ts';
+import { DeaRestarted, describeFailedStart, MissingStartCommand, sayable } from './instance-errors.ts';
 import { awaitEnd, followOutput, UNKNOWN_END } from './job-output.ts';
 import { launchArguments } from './launcher.ts';
 import type { InstanceRecord } from './store.ts';
@@ -161,7 +161,7 @@ export class Instance {
     } catch (error) {
       end = this.#stopping.signal.aborted
         ? { how: 'stopped' }
-        : { how: 'failed', description: 'failed to start', error };
+        : { how: 'failed', description: describeFailedStart(error), error };
     }
     if (this.#isLetGo) return;
     try {
@@ -182,6 +182,7 @@ export class Instance {
     const { settings, dea } = this.#need;
     this.#log.cell(`Cell ${dea.id} creating container for instance ${start.instance}`);
     await this.#need.changed(this);
+    if (start.start_command === '') throw new MissingStartCommand();
     const layer = await this.#need.droplets.acquire(start.droplet_sha256, start.droplet_uri);
     this.#hasLayer = true;
     this.#stopping.signal.throwIfAborted();
@@ -211,7 +212,6 @@ export class Instance {
 
   async #spawnAll(): Promise<void> {
     const { start, handle, network, started_at_ms } = this.#record;
-    if (start.start_command === '') throw new MissingStartCommand();
     const facts = {
       host_ip: this.#need.dea.ip,
       container_ip: network?.container_ip ?? '',
@@ -292,7 +292,7 @@ export class Instance {
         'instance failed to start',
       );
     }
-    await this.#clearAway(end.how === 'exited' ? end.result : undefined);
+    await this.#clearAway(end.how === 'stopped', end.how === 'exited' ? end.result : undefined);
   }
 
   #judge(end: Exclude<End, { how: 'stopped' }>): InstanceExit {
@@ -338,9 +338,11 @@ export class Instance {
     );
   }
 
-  async #clearAway(result: JobResult | undefined): Promise<void> {
-    const { dea, clock, droplets } = this.#need;
-    const { start, handle } = this.#record;
+  async #clearAway(isStopped: boolean, result: JobResult | undefined): Promise<void> {
+    const { dea, clock, droplets, warden } = this.#need;
+    const { start, handle, network } = this.#record;
+    // Sidecars, and what fails its check, run on until they are killed; only then has their output an end.
+    if (network && !isStopped) await warden.stop(handle, { kill: true }).catch(() => {});
     // The last words come before the line that says it is over.
     await Promise.race([Promise.all(this.#follows), clock.sleep(OUTPUT_DRAIN_MS, this.#over.signal)]);
     if (result) this.#log.app(`Exit status ${result.exit_status}${result.oom ? ' (out of memory)' : ''}`);

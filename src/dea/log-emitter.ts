@@ -62,7 +62,7 @@ export class LogEmitter implements AsyncDisposable {
   }
 
   flush(): void {
-    for (const source_id of [...this.#batches.keys()]) this.#send(source_id);
+    for (const source_id of this.#batches.keys()) this.#send(source_id);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
