@@ -14,14 +14,21 @@ const asked = process.argv.slice(2);
 const CONCURRENCY = 3;
 
 async function run(args: readonly string[], env: Record<string, string> = {}): Promise<number> {
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...args], { cwd: root, stdio: 'inherit', env: { ...process.env, ...env } });
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...args], {
+    cwd: root,
+    stdio: 'inherit',
+    env: { ...process.env, ...env },
+  });
   return await new Promise((done, reject) => child.once('error', reject).once('exit', (status) => done(status ?? 1)));
 }
 
 async function test(files: readonly string[], concurrency: number, env: Record<string, string>): Promise<number> {
   if (files.length === 0) throw new Error('there are no test files to run');
   const reporter = process.env['CI'] === undefined ? [] : ['--test-reporter=spec'];
-  return await run(['--test', ...reporter, `--test-concurrency=${concurrency}`, '--test-timeout=600000', ...files], env);
+  return await run(
+    ['--test', ...reporter, `--test-concurrency=${concurrency}`, '--test-timeout=600000', ...files],
+    env,
+  );
 }
 
 async function all(): Promise<number> {
@@ -32,7 +39,11 @@ async function all(): Promise<number> {
   await using postgres = await TestPostgres.start();
   const env = { INGOT_TEST_POSTGRES: postgres.url };
   if (asked.length > 0) return await test(asked, CONCURRENCY, env);
-  const unit = await test(globSync(['src/**/*.test.ts', 'tests/architecture/*.test.ts', 'tests/buildpacks/*.test.ts'], { cwd: root }), CONCURRENCY, env);
+  const unit = await test(
+    globSync(['src/**/*.test.ts', 'tests/architecture/*.test.ts', 'tests/buildpacks/*.test.ts'], { cwd: root }),
+    CONCURRENCY,
+    env,
+  );
   if (unit !== 0) return unit;
   return await test(globSync('tests/e2e/*.test.ts', { cwd: root }), 1, env);
 }

@@ -1,23 +1,148 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Bus } from '#bus/bus.ts';
+import { deaBeat, deaHeartbeat, type HeartbeatInstance } from '#contracts/dea.ts';
+import { silentLog } from '#kernel/log.ts';
+import { AdminApi } from './admin-api.ts';
 import type { Home } from './home.ts';
+import { natsUrl } from './nats.ts';
+import { deaName, type PlatformPlan } from './plan.ts';
 import { isAlive, listProcesses, memoryOf } from './process-record.ts';
-import { supervisorOf } from './reach.ts';
+import { runningPlan, supervisorOf } from './reach.ts';
+
+const BEAT_LIMIT_MS = 1000;
 
 /** Prints how everything is; true when all is up. */
 export async function printStatus(home: Home): Promise<boolean> {
-  const processes = listProcesses(home);
   if (!supervisorOf(home)) {
     console.log(`No platform is up in ${home.folder}.`);
     return false;
   }
-  let total = 0;
-  for (const record of processes) {
+  const isAllUp = printProcesses(home);
+  console.log();
+  await printInstances(runningPlan(home));
+  return isAllUp;
+}
+
+function printProcesses(home: Home): boolean {
+  const version = packageVersion();
+  let total_mb = 0;
+  let isAllUp = true;
+  const rows = listProcesses(home).map((record) => {
     const isUp = isAlive(record);
-    const memory = isUp ? memoryOf(record.pid) / 1024 / 1024 : 0;
-    total += memory;
-    console.log(
-      `${record.name.padEnd(12)} ${isUp ? 'up  ' : 'DOWN'}  pid ${String(record.pid).padEnd(8)} ${memory.toFixed(0).padStart(5)} MB  since ${record.since}`,
-    );
+    const mb = isUp ? memoryOf(record.pid) / 1024 / 1024 : 0;
+    total_mb += mb;
+    isAllUp &&= isUp;
+    return [
+      record.name,
+      isUp ? 'up' : 'DOWN',
+      isUp ? String(record.pid) : '',
+      `${mb.toFixed(0)} MB`,
+      OWN_VERSION[record.name] ?? version,
+      record.since,
+    ];
+  });
+  printTable([
+    ['process', 'state', 'pid', 'memory', 'version', 'since'],
+    ...rows,
+    ['total', '', '', `${total_mb.toFixed(0)} MB`, '', ''],
+  ]);
+  return isAllUp;
+}
+
+/** Processes that are not ours say their own version elsewhere. */
+const OWN_VERSION: Record<string, string> = { nats: 'nats-server', postgres: 'postgres' };
+
+function packageVersion(): string {
+  const text = readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+async function printInstances(plan: PlatformPlan): Promise<void> {
+  const held = await askDeas(plan);
+  const names = await processNames(plan, [...new Set(held.map(({ droplet }) => droplet))]);
+  if (held.length === 0) {
+    console.log('No instances are running.');
+    return;
   }
-  console.log(`${'total'.padEnd(12)} ${' '.repeat(18)} ${total.toFixed(0).padStart(5)} MB`);
-  return processes.every(isAlive);
+  const rows = held
+    .map((instance) => [
+      `${names.get(instance.droplet) ?? instance.droplet}/${instance.index}`,
+      instance.state,
+      instance.on,
+      instance.port === undefined ? '' : `${instance.host ?? ''}:${instance.port}`,
+    ])
+    .toSorted((one, other) => (one[0] ?? '').localeCompare(other[0] ?? ''));
+  printTable([['instance', 'state', 'on', 'address'], ...rows]);
+}
+
+/** What each DEA holds, from a full beat of each. */
+async function askDeas({
+  home,
+  settings,
+  ports,
+  secrets,
+}: PlatformPlan): Promise<(HeartbeatInstance & { on: string })[]> {
+  const nameOf = new Map(
+    Array.from({ length: settings.deas }, (_, index) => [readId(join(home.dea, String(index))), deaName(index)]),
+  );
+  await using bus = await Bus.connect({
+    servers: [natsUrl({ port: ports.nats, password: secrets.nats_password })],
+    name: 'status',
+    log: silentLog,
+  });
+  const heard = new Map<string, HeartbeatInstance[]>();
+  using _beats = bus.subscribe(deaHeartbeat, ({ dea, droplets }) => {
+    if (droplets) heard.set(dea, droplets);
+  });
+  await bus.flush();
+  bus.publish(deaBeat, {});
+  for (let waited = 0; waited < BEAT_LIMIT_MS && heard.size < settings.deas; waited += 20) await sleep(20);
+  return [...heard].flatMap(([dea, droplets]) =>
+    droplets.map((instance) => ({ ...instance, on: nameOf.get(dea) ?? dea })),
+  );
+}
+
+function readId(base_dir: string): string {
+  try {
+    return readFileSync(join(base_dir, 'id'), 'utf8').trim();
+  } catch {
+    return '';
+  }
+}
+
+/** `app/type` of each process, by guid; none while the API is away. */
+async function processNames(plan: PlatformPlan, guids: readonly string[]): Promise<Map<string, string>> {
+  if (guids.length === 0) return new Map();
+  interface Process {
+    guid: string;
+    type: string;
+    relationships: { app: { data: { guid: string } } };
+  }
+  try {
+    const api = await AdminApi.logIn(plan);
+    const processes = await api.list<Process>(`/v3/processes?per_page=5000&guids=${guids.join(',')}`);
+    const apps = await api.list<{ guid: string; name: string }>('/v3/apps?per_page=5000');
+    const appName = new Map(apps.map((app) => [app.guid, app.name]));
+    return new Map(
+      processes.map(({ guid, type, relationships }) => [
+        guid,
+        `${appName.get(relationships.app.data.guid) ?? '?'}/${type}`,
+      ]),
+    );
+  } catch {
+    return new Map();
+  }
+}
+
+function printTable(rows: readonly (readonly string[])[]): void {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
+  for (const row of rows)
+    console.log(
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('   ')
+        .trimEnd(),
+    );
 }

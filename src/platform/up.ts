@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '#kernel/errors.ts';
 import type { Log } from '#kernel/log.ts';
+import { AdminApi } from './admin-api.ts';
 import { ensureCertificates } from './certificates.ts';
 import { componentUrls, systemHosts, writeConfigs } from './configure.ts';
 import { pushWelcome } from './first-app.ts';
@@ -185,7 +186,11 @@ async function getThrough(url: string, host: string): Promise<number> {
 async function firstApp(plan: PlatformPlan, progress: Progress): Promise<string | undefined> {
   const { home, settings } = plan;
   const url = componentUrls(plan).app('welcome');
-  if (existsSync(home.welcomed)) return url;
+  if (existsSync(home.welcomed)) return settings.push_welcome ? url : undefined;
+  if (Object.keys(settings.staging_env).length > 0) {
+    const api = await AdminApi.logIn(plan);
+    await api.patch('/v3/environment_variable_groups/staging', { var: settings.staging_env });
+  }
   if (!settings.push_welcome) return undefined;
   await progress.phase('sample app "welcome" pushed', async () => await pushWelcome(plan));
   writeFileSync(home.welcomed, new Date().toISOString());
