@@ -106,7 +106,7 @@ async function askDeas({
 
 function readId(base_dir: string): string {
   try {
-    return readFileSync(join(base_dir, 'id'), 'utf8').trim();
+    return readFileSync(join(base_dir, 'db/id'), 'utf8').trim();
   } catch {
     return '';
   }
