@@ -9,6 +9,11 @@ import { registerRouteEndpoints } from './routes/endpoints.ts';
 import { registerRouteRelationEndpoints } from './routes/relations-endpoints.ts';
 import { registerSpaceEndpoints } from './spaces/endpoints.ts';
 import { registerUserEndpoints } from './users/endpoints.ts';
+import { registerAuditEventEndpoints } from './audit-events/endpoints.ts';
+import { registerEnvironmentVariableGroupEndpoints } from './environment-variable-groups/endpoints.ts';
+import { registerOrganizationQuotaEndpoints } from './quotas/organization-endpoints.ts';
+import { registerSpaceQuotaEndpoints } from './quotas/space-endpoints.ts';
+import { registerStackEndpoints } from './stacks/endpoints.ts';
 import { registerJobEndpoints } from './jobs/endpoints.ts';
 import { registerRootEndpoints } from './root/endpoints.ts';
 
@@ -16,6 +21,11 @@ import { registerRootEndpoints } from './root/endpoints.ts';
 const RESOURCES: readonly ((server: FastifyInstance, deps: Deps) => void)[] = [
   registerRootEndpoints,
   registerJobEndpoints,
+  registerAuditEventEndpoints,
+  registerEnvironmentVariableGroupEndpoints,
+  registerOrganizationQuotaEndpoints,
+  registerSpaceQuotaEndpoints,
+  registerStackEndpoints,
   registerDomainEndpoints,
   registerFeatureFlagEndpoints,
   registerOrganizationEndpoints,

@@ -1,0 +1,48 @@
+import type { FastifyInstance } from 'fastify';
+import { type Links, presentCommon } from '../api/links.ts';
+import { presentPage } from '../api/list-store.ts';
+import { parseList, splitValues } from '../api/list.ts';
+import type { Deps } from '../deps.ts';
+import { type AuditEventRow, findAuditEvent, listAuditEvents } from './store.ts';
+import { notFound } from '#contracts/cf-errors.ts';
+
+export function registerAuditEventEndpoints(server: FastifyInstance, { db, links }: Deps): void {
+  server.get('/v3/audit_events', async (request) => {
+    const { caller } = request;
+    const query = parseList(request, {
+      filters: ['types', 'target_guids', 'space_guids', 'organization_guids'],
+      plain: ['target_guids[not]'],
+    });
+    const excluded = query.plain['target_guids[not]'];
+    const page = await listAuditEvents(db, query, {
+      spaces: caller.scope('space.events'),
+      organizations: caller.scope('organization.events'),
+      ...(excluded !== undefined && { not_target_guids: splitValues(excluded) }),
+    });
+    return presentPage(page, { query, links, present: (row) => presentAuditEvent(row, links) });
+  });
+
+  server.get<{ Params: { guid: string } }>('/v3/audit_events/:guid', async ({ params, caller }) => {
+    const found = await findAuditEvent(db, params.guid);
+    const maySee =
+      found &&
+      (caller.seesEverything ||
+        (found.space_guid !== null && caller.may('space.events', { space_guid: found.space_guid })) ||
+        caller.may('organization.events', { organization_guid: found.organization_guid }));
+    if (!found || !maySee) throw notFound('Event');
+    return presentAuditEvent(found, links);
+  });
+}
+
+export function presentAuditEvent(row: AuditEventRow, links: Links): Record<string, unknown> {
+  return {
+    ...presentCommon(row),
+    type: row.type,
+    actor: { guid: row.actor_guid, type: row.actor_type, name: row.actor_name },
+    target: { guid: row.target_guid, type: row.target_type, name: row.target_name },
+    data: row.data,
+    space: row.space_guid === null ? null : { guid: row.space_guid },
+    organization: row.organization_guid === null ? null : { guid: row.organization_guid },
+    links: { self: links.to(`/v3/audit_events/${row.guid}`) },
+  };
+}
