@@ -1,0 +1,129 @@
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { WardenError } from '#http/warden-client.ts';
+import type { ContainerRecord } from './depot.ts';
+import type { ContainerRules } from './firewall.ts';
+import type { Ground } from './ground.ts';
+import { connectContainer } from './network.ts';
+import { containerSpec } from './oci-spec.ts';
+import { identify, processesWith, type ProcessIdentity, signalProcess } from './processes.ts';
+import { mountRootFs, unmountRootFs } from './root-fs.ts';
+
+const CA_BUNDLE = '/etc/ssl/certs/ca-certificates.crt';
+const LOOK_MS = 10;
+const PATIENCE_MS = 10_000;
+
+export function rulesOf(ground: Ground, record: ContainerRecord): ContainerRules {
+  const { slot, ports, net_out } = record;
+  return { slot, place: ground.placeOf(slot), ports, net_out };
+}
+
+/** Errors: WardenError path_not_found, before anything is made. */
+export function checkPaths(ground: Ground, record: ContainerRecord): void {
+  if (ground.config.stacks[record.stack] === undefined) {
+    throw new WardenError('path_not_found', `there is no stack ${record.stack}`);
+  }
+  for (const path of [...record.layers, ...record.bind_mounts.map((bind) => bind.src_path)]) {
+    if (!path.startsWith('/') || !existsSync(path)) throw new WardenError('path_not_found', `there is no ${path}`);
+  }
+}
+
+/**
+ * Makes the container that the record describes and gives its pid 1. What it has made when it fails, `demolish` takes away; the
+ * record is on disk before it is called.
+ */
+export async function build(ground: Ground, record: ContainerRecord): Promise<ProcessIdentity> {
+  const { handle, slot, limits } = record;
+  const place = ground.placeOf(slot);
+  const folder = ground.mountsOf(handle);
+  const [userns, writable] = await Promise.all([
+    ground.ids.namespaceOf(slot),
+    ground.disks.create(handle, limits.disk_in_bytes),
+  ]);
+  const bind_mounts = mountRootFs({
+    folder,
+    layers: [ground.config.stacks[record.stack] ?? '', ...record.layers],
+    bind_mounts: [...trustedCa(ground), ...record.bind_mounts],
+    writable,
+    ids: ground.ids.rangeOf(slot),
+    userns,
+    files: {
+      'etc/hostname': `${record.hostname}\n`,
+      'etc/hosts': `127.0.0.1 localhost\n${place.container_ip} ${record.hostname}\n`,
+      'etc/resolv.conf': ground.nameservers.map((address) => `nameserver ${address}\n`).join(''),
+    },
+  });
+  const bundle = join(folder, 'bundle');
+  const spec = containerSpec({
+    rootfs: join(folder, 'rootfs'),
+    hostname: record.hostname,
+    cgroup_path: `/${ground.cgroupOf(handle).path}`,
+    ids: ground.ids.rangeOf(slot),
+    limits,
+    bind_mounts,
+    seccomp_program: ground.seccomp.program,
+  });
+  writeFileSync(join(bundle, 'config.json'), JSON.stringify(spec));
+  const running = ground.runtime.run(handle, bundle);
+  // While crun works. Neither's failure leaves the other unawaited.
+  const [ran, ruled] = await Promise.allSettled([
+    running,
+    Promise.try(() => ground.firewall.add(rulesOf(ground, record))),
+  ]);
+  if (ruled.status === 'rejected') throw ruled.reason;
+  if (ran.status === 'rejected') throw ran.reason;
+  const started = ran.value;
+  connectContainer(started, place);
+  ground.seccomp.program ??= await ground.runtime.seccompProgram(handle);
+  const process = identify(started);
+  if (!process) throw new Error('its first process ended at once');
+  return process;
+}
+
+/** Containers trust what the host trusts, where that is asked for. */
+function trustedCa(ground: Ground): ContainerRecord['bind_mounts'] {
+  const src_path = ground.config.trusted_ca_file;
+  return src_path === undefined ? [] : [{ src_path, dst_path: CA_BUNDLE, mode: 'ro' }];
+}
+
+/**
+ * Takes away all that there may be of a container, but for its folder in the depot: as often as needed, whatever of it stands.
+ * `slot` is undefined when the record was unreadable.
+ */
+export async function demolish(ground: Ground, handle: string, slot: number | undefined): Promise<void> {
+  const folder = ground.mountsOf(handle);
+  await ground.runtime.delete(handle);
+  await emptyCgroup(ground, handle);
+  if (slot !== undefined) {
+    ground.firewall.remove(slot);
+  }
+  unmountRootFs(folder);
+  await ground.disks.remove(handle);
+}
+
+/** Ends what crun left running, if anything, and waits until the group is gone. */
+async function emptyCgroup(ground: Ground, handle: string): Promise<void> {
+  const cgroup = ground.cgroupOf(handle);
+  const deadline = ground.clock.monotonic() + PATIENCE_MS;
+  while (cgroup.exists()) {
+    for (const pid of cgroup.processes()) signalProcess(pid, 'SIGKILL');
+    if (cgroup.remove()) return;
+    if (ground.clock.monotonic() > deadline) throw new Error(`processes of ${handle} do not end`);
+    await ground.clock.sleep(LOOK_MS);
+  }
+}
+
+/**
+ * Ends crun and conmon processes that a killed daemon left at work on a container that was being made or destroyed, and waits for
+ * their end: they would go on making what we take away.
+ */
+export async function endWorkOn(ground: Ground, handle: string): Promise<void> {
+  const deadline = ground.clock.monotonic() + PATIENCE_MS;
+  for (;;) {
+    const pids = processesWith([`--root=${ground.runtime.state}`, `\0${handle}\0`]);
+    if (pids.length === 0) return;
+    for (const pid of pids) signalProcess(pid, 'SIGKILL');
+    if (ground.clock.monotonic() > deadline) throw new Error(`commands that work on ${handle} do not end`);
+    await ground.clock.sleep(LOOK_MS);
+  }
+}

@@ -1,0 +1,160 @@
+import { existsSync, readFileSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ContainerInfo, LimitRequest } from '#contracts/warden.ts';
+import { systemErrorCode } from '#kernel/errors.ts';
+
+const ROOT = '/sys/fs/cgroup';
+const CPU_PERIOD_US = 100_000;
+
+/** What a change of limits writes: file of the cgroup (with its controller on version 1) and value, in order. */
+export type LimitWrite = readonly [controller: string, file: string, value: string];
+
+/** The writes for a change of limits. On version 1 memory and memory+swap bound each other, so the order depends on the direction. */
+export function limitWrites(version: 1 | 2, change: LimitRequest, isMemoryGrowing: boolean): LimitWrite[] {
+  const writes: LimitWrite[] = [];
+  const { memory_in_bytes, cpu_shares, cpu_quota, pids } = change;
+  if (memory_in_bytes !== undefined) {
+    const value = String(memory_in_bytes);
+    const both: LimitWrite[] = [
+      ['memory', 'memory.limit_in_bytes', value],
+      ['memory', 'memory.memsw.limit_in_bytes', value],
+    ];
+    if (version === 2) writes.push(['', 'memory.max', value]);
+    else writes.push(...(isMemoryGrowing ? both.reverse() : both));
+  }
+  if (cpu_shares !== undefined) {
+    writes.push(
+      version === 2 ? ['', 'cpu.weight', String(cpuWeight(cpu_shares))] : ['cpu', 'cpu.shares', String(cpu_shares)],
+    );
+  }
+  if (cpu_quota !== undefined) {
+    const quota = Math.round(cpu_quota * CPU_PERIOD_US);
+    if (version === 2) writes.push(['', 'cpu.max', `${quota} ${CPU_PERIOD_US}`]);
+    else writes.push(['cpu', 'cpu.cfs_period_us', String(CPU_PERIOD_US)], ['cpu', 'cpu.cfs_quota_us', String(quota)]);
+  }
+  if (pids !== undefined) writes.push([version === 2 ? '' : 'pids', 'pids.max', String(pids)]);
+  return writes;
+}
+
+/** Shares 2…262144 to weight 1…10000, as crun does it. */
+export function cpuWeight(shares: number): number {
+  return Math.floor(1 + ((shares - 2) * 9999) / 262_142);
+}
+
+/** The control group of one container, in all hierarchies of a version 1 host or the one of version 2. */
+export class Cgroup {
+  readonly version: 1 | 2;
+  /** below the root of each hierarchy */
+  readonly path: string;
+
+  constructor(version: 1 | 2, path: string) {
+    this.version = version;
+    this.path = path;
+  }
+
+  processes(): number[] {
+    return this.#read('pids', 'cgroup.procs').split('\n').filter(Boolean).map(Number);
+  }
+
+  /** How often the kernel has killed here for want of memory. */
+  oomKills(): number {
+    const [controller, file] = this.version === 2 ? ['', 'memory.events'] : ['memory', 'memory.oom_control'];
+    return field(this.#read(controller, file), 'oom_kill');
+  }
+
+  memory(): ContainerInfo['memory_stat'] {
+    const stat = this.#read('memory', 'memory.stat');
+    if (this.version === 2) {
+      const usage = number(this.#read('', 'memory.current'));
+      return {
+        usage,
+        rss: field(stat, 'anon'),
+        cache: field(stat, 'file'),
+        limit: number(this.#read('', 'memory.max')),
+      };
+    }
+    return {
+      usage: number(this.#read('memory', 'memory.usage_in_bytes')),
+      rss: field(stat, 'total_rss'),
+      cache: field(stat, 'total_cache'),
+      limit: number(this.#read('memory', 'memory.limit_in_bytes')),
+    };
+  }
+
+  cpu(): ContainerInfo['cpu_stat'] {
+    const stat = this.#read('cpu', 'cpu.stat');
+    if (this.version === 2) {
+      return { usage_ns: field(stat, 'usage_usec') * 1000, throttled_ns: field(stat, 'throttled_usec') * 1000 };
+    }
+    return { usage_ns: number(this.#read('cpuacct', 'cpuacct.usage')), throttled_ns: field(stat, 'throttled_time') };
+  }
+
+  setLimits(change: LimitRequest): void {
+    const isGrowing = (change.memory_in_bytes ?? 0) > this.memory().limit;
+    for (const [controller, file, value] of limitWrites(this.version, change, isGrowing)) {
+      try {
+        writeFileSync(join(this.#folder(controller), file), value);
+      } catch (error) {
+        // Kernels without swap accounting have no such file.
+        if (systemErrorCode(error) !== 'ENOENT' || !file.includes('memsw')) throw error;
+      }
+    }
+  }
+
+  exists(): boolean {
+    return this.#folders().some((folder) => existsSync(folder));
+  }
+
+  /** Removes the group once nothing runs in it; true when it is gone. */
+  remove(): boolean {
+    for (const folder of this.#folders()) {
+      try {
+        rmdirSync(folder);
+      } catch (error) {
+        if (systemErrorCode(error) !== 'ENOENT') return false;
+      }
+    }
+    return true;
+  }
+
+  #folders(): string[] {
+    if (this.version === 2) return [this.#folder('')];
+    return readdirSync(ROOT).map((controller) => this.#folder(controller));
+  }
+
+  #folder(controller: string): string {
+    return join(ROOT, this.version === 2 ? '' : controller, this.path);
+  }
+
+  /** Empty for a group that is gone. */
+  #read(controller: string, file: string): string {
+    try {
+      return readFileSync(join(this.#folder(controller), file), 'utf8');
+    } catch (error) {
+      if (systemErrorCode(error) === 'ENOENT' || systemErrorCode(error) === 'ENODEV') return '';
+      throw error;
+    }
+  }
+}
+
+/** Names of the groups directly below `path`. */
+export function groupsBelow(version: 1 | 2, path: string): string[] {
+  const folders =
+    version === 2 ? [join(ROOT, path)] : readdirSync(ROOT).map((controller) => join(ROOT, controller, path));
+  const names = folders
+    .filter((folder) => existsSync(folder))
+    .flatMap((folder) => readdirSync(folder, { withFileTypes: true }))
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => entry.name);
+  return [...new Set(names)];
+}
+
+function number(text: string): number {
+  const value = Number(text);
+  return Number.isFinite(value) ? value : 0; // `max`
+}
+
+function field(text: string, name: string): number {
+  const line = text.split('\n').find((candidate) => candidate.startsWith(`${name} `));
+  return Number(line?.slice(name.length + 1) ?? 0);
+}

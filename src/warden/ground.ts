@@ -1,0 +1,119 @@
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { isIPv4 } from 'node:net';
+import { join } from 'node:path';
+import { AppError, describeError } from '#kernel/errors.ts';
+import type { ComponentContext } from '#kernel/component.ts';
+import { type AddressRange, parseCidr } from './address.ts';
+import { BtrfsStore, DiskTooSmall } from './btrfs-store.ts';
+import { Cgroup } from './cgroup.ts';
+import type { WardenConfig } from './config.ts';
+import { Depot } from './depot.ts';
+import type { DiskStore } from './disk-store.ts';
+import { FirewallTable } from './firewall-table.ts';
+import { IdMappings } from './id-mapping.ts';
+import { LoopStore } from './loop-store.ts';
+import { prepareCgroups, runFolder } from './namespace.ts';
+import { enableForwarding, type Place, placeOf, slotsIn } from './network.ts';
+import { Runtime } from './runtime.ts';
+import { HostPorts, Slots } from './slots.ts';
+
+/** What this machine lacks; the message says what to do. */
+export class UnfitMachine extends AppError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('unfit_machine', message, options);
+  }
+}
+
+/** What all containers of one warden stand on. */
+export interface Ground extends ComponentContext {
+  config: WardenConfig;
+  depot: Depot;
+  runtime: Runtime;
+  disks: DiskStore;
+  ids: IdMappings;
+  slots: Slots;
+  ports: HostPorts;
+  firewall: FirewallTable;
+  nameservers: readonly string[];
+  /** of compiled seccomp, once a container has run */
+  seccomp: { program: string | undefined };
+  /** No process can be given more open files than this. */
+  max_open_files: number;
+  placeOf(slot: number): Place;
+  cgroupOf(handle: string): Cgroup;
+  /** A container's folder on the tmpfs. */
+  mountsOf(handle: string): string;
+}
+
+/** Makes ready what containers need on this machine; run inside the mount namespace, and again at each start. */
+export async function prepareGround(config: WardenConfig, context: ComponentContext): Promise<Ground> {
+  const run = runFolder(config.name);
+  for (const [name, folder] of Object.entries(config.stacks)) {
+    if (!existsSync(join(folder, 'usr/bin/catatonit'))) {
+      throw new UnfitMachine(`stack ${name}: ${folder} is no stack (it has no usr/bin/catatonit); build it first`);
+    }
+  }
+  const version = prepareCgroups(config.name);
+  enableForwarding();
+  const disks = await openDisks(config, context);
+  const nameservers = config.dns.nameservers ?? hostNameservers();
+  const pool = parseCidr(config.network_pool) as AddressRange; // the configuration is checked
+  const settings = { name: config.name, pool, nameservers, allow_host_access: config.allow_host_access };
+  const groups = `ingot-${config.name}`;
+  mkdirSync(join(run, 'containers'), { recursive: true });
+  return {
+    ...context,
+    config,
+    depot: new Depot(config.depot),
+    runtime: new Runtime(join(run, 'crun')),
+    disks,
+    ids: new IdMappings({ folder: join(run, 'users'), pool: config.uid_pool }),
+    slots: new Slots(Math.min(config.uid_pool.count, slotsIn(pool)), context.clock),
+    ports: new HostPorts(config.host_port_pool),
+    firewall: new FirewallTable(settings),
+    nameservers,
+    seccomp: { program: undefined },
+    max_open_files: openFilesLimit(),
+    placeOf: (slot) => placeOf(slot, config.name, pool),
+    cgroupOf: (handle) => new Cgroup(version, join(groups, handle)),
+    mountsOf: (handle) => join(run, 'containers', handle),
+  };
+}
+
+async function openDisks(config: WardenConfig, { log }: ComponentContext): Promise<DiskStore> {
+  const { backend, size_mb } = config.disk_store;
+  const folder = join(runFolder(config.name), 'disks');
+  if (backend !== 'loop') {
+    try {
+      const store = await BtrfsStore.open({ image: join(config.depot, 'disks.btrfs'), folder, size_mb });
+      log.info({ backend: store.kind, size_mb }, 'disk store open');
+      return store;
+    } catch (error) {
+      if (backend === 'btrfs' || error instanceof DiskTooSmall) throw error;
+      log.warn(
+        { error: describeError(error) },
+        'no btrfs with simple quotas here, an image for each container instead',
+      );
+    }
+  }
+  const store = LoopStore.open({ images: join(config.depot, 'disks'), folder, size_mb });
+  log.info({ backend: store.kind, size_mb }, 'disk store open');
+  return store;
+}
+
+/** Those that a container can reach: a resolver on the host's loopback is not there for it. */
+function hostNameservers(): string[] {
+  const lines = existsSync('/etc/resolv.conf') ? readFileSync('/etc/resolv.conf', 'utf8').split('\n') : [];
+  return lines
+    .map((line) => /^\s*nameserver\s+(\S+)/.exec(line)?.[1] ?? '')
+    .filter((address) => isIPv4(address) && !address.startsWith('127.'));
+}
+
+/** Without CAP_SYS_RESOURCE nothing can be raised above our own limit; with it, what the kernel allows is far off. */
+function openFilesLimit(): number {
+  const CAP_SYS_RESOURCE = 1n << 24n;
+  const capabilities = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0';
+  if ((BigInt(`0x${capabilities}`) & CAP_SYS_RESOURCE) !== 0n) return 1_048_576;
+  const limit = /^Max open files\s+\S+\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1];
+  return Number(limit ?? 1024);
+}
