@@ -14,10 +14,8 @@ export class Backends {
 
   /** Calls `onBackendReady` at once for a kept connection, later for a new one. `isFresh` asks for a new one. */
   acquire(endpoint: Endpoint, user: BackendUser, isFresh: boolean): BackendConnection {
-    const idle = endpoint.idle;
-    while (!isFresh && idle !== undefined && idle.length > 0) {
-      const kept = idle.pop();
-      if (kept === undefined || !kept.isUsable) continue;
+    for (let kept = isFresh ? undefined : endpoint.idle?.pop(); kept !== undefined; kept = endpoint.idle?.pop()) {
+      if (!kept.isUsable) continue;
       kept.take(user);
       return kept;
     }

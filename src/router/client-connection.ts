@@ -3,22 +3,21 @@
  * the bytes of the client's side; what becomes of a request is its Exchange's to decide.
  */
 import type { Socket } from 'node:net';
-import { type Answer, bodyOf, headTimeout, headTooLarge, malformed, reasonOf } from './answers.ts';
+import { type Answer, bodyOf, headTimeout, malformed, reasonOf } from './answers.ts';
 import type { ResponsePiece } from './backend-connection.ts';
 import { BodyReader, Framing } from './body-reader.ts';
 import type { Core } from './core.ts';
 import { Exchange, type Front } from './exchange.ts';
-import { responseHeadText, type BodyForm } from './forward-response.ts';
-import { INCOMPLETE, MALFORMED, readRequestHead, RequestHead } from './request-head.ts';
+import { responseHeadText } from './forward-response.ts';
+import { type FoundHead, HeadGatherer } from './head-gatherer.ts';
 import type { ResponseHead } from './response-head.ts';
+import { type Relayed, ResponseRelay } from './response-relay.ts';
 import type { Swept } from './sweeper.ts';
 import { MAX_UNSENT_BYTES, Tunnel } from './tunnel.ts';
 
 const State = { head: 0, body: 1, waiting: 2, tunnel: 3, closing: 4 } as const;
 type State = (typeof State)[keyof typeof State];
 
-/** A first look goes no further: what is behind is most likely a body. */
-const FIRST_LOOK_BYTES = 16_384;
 const MAX_HELD_BYTES = 65_536;
 /** What a client may still send of a request that was answered early, before it is cut off. */
 const MAX_LINGER_BYTES = 1_048_576;
@@ -32,16 +31,13 @@ export class ClientConnection implements Front, Swept {
   readonly #core: Core;
   readonly #socket: Socket;
   readonly #request = new BodyReader();
-  readonly #response = new BodyReader();
+  readonly #heads: HeadGatherer;
+  readonly #relay: ResponseRelay;
   #state: State = State.head;
   #exchange: Exchange | undefined;
-  #form: BodyForm = 'none';
   #tunnel: Tunnel | undefined;
   /** Bytes read and not yet looked at. */
   #held: Buffer = EMPTY;
-  /** The beginning of a head that is not complete, and up to where it was searched for its end. */
-  #partial = '';
-  #nextLook = 0;
   #bodyText = '';
   #deadline_ms: number;
   #isReading = false;
@@ -52,6 +48,8 @@ export class ClientConnection implements Front, Swept {
   constructor(core: Core, socket: Socket, clientCert: string) {
     this.#core = core;
     this.#socket = socket;
+    this.#heads = new HeadGatherer(core.config.limits.request_head_bytes);
+    this.#relay = new ResponseRelay(socket);
     this.isTls = 'encrypted' in socket;
     this.clientCert = clientCert;
     const address = socket.remoteAddress ?? '';
@@ -75,7 +73,7 @@ export class ClientConnection implements Front, Swept {
   }
 
   get isIdle(): boolean {
-    return this.#state === State.head && this.#partial === '';
+    return this.#state === State.head && !this.#heads.isMidway;
   }
 
   /** Ends now if idle, else after the response under way. */
@@ -93,7 +91,7 @@ export class ClientConnection implements Front, Swept {
     if (this.#state === State.tunnel) return;
     if (exchange !== undefined && now_ms >= exchange.deadline_ms) return exchange.expire();
     if (now_ms < this.#deadline_ms) return;
-    if (this.#state === State.head && this.#partial !== '') this.#refuse(headTimeout);
+    if (this.#state === State.head && this.#heads.isMidway) this.#refuse(headTimeout);
     else if (this.#state === State.body && exchange !== undefined) this.#bodyBroke(headTimeout);
     else if (this.#state !== State.waiting) this.#socket.destroy();
   }
@@ -129,58 +127,27 @@ export class ClientConnection implements Front, Swept {
 
   /** Returns whether a request was found. */
   #readHead(): boolean {
-    const bytes = this.#held;
-    const before = this.#partial.length;
-    let text = this.#partial + bytes.toString('latin1', 0, Math.min(bytes.length, FIRST_LOOK_BYTES));
-    if (before > 0 && text.length < this.#nextLook && !text.includes('\r\n\r\n', Math.max(0, before - 3))) {
-      return this.#keepPartial(text, bytes);
+    const wasMidway = this.#heads.isMidway;
+    const found = this.#heads.read(this.#held);
+    if (found !== undefined) {
+      this.#begin(found);
+      return true;
     }
-    let head = new RequestHead();
-    let bodyAt = readRequestHead(text, 0, head);
-    if (bodyAt === INCOMPLETE && bytes.length > FIRST_LOOK_BYTES) {
-      text =
-        this.#partial +
-        bytes.toString('latin1', 0, Math.min(bytes.length, this.#core.config.limits.request_head_bytes + 1));
-      head = new RequestHead();
-      bodyAt = readRequestHead(text, 0, head);
-    }
-    if (bodyAt === INCOMPLETE) {
-      // Each look at a growing head waits until it has doubled, or a trickle of bytes would be read over and over.
-      this.#nextLook = text.length * 2;
-      return this.#keepPartial(text, bytes);
-    }
-    if (bodyAt === MALFORMED) {
-      this.#refuse(malformed(head.faultStatus, head.fault));
-      return false;
-    }
-    if (bodyAt > this.#core.config.limits.request_head_bytes) {
-      this.#refuse(headTooLarge);
-      return false;
-    }
-    this.#partial = '';
-    this.#begin(head, text, { textAt: bodyAt, byteAt: bodyAt - before });
-    return true;
-  }
-
-  #keepPartial(text: string, bytes: Buffer): boolean {
-    if (this.#partial === '')
-      this.#deadline_ms = this.#core.monotonic_ms() + this.#core.config.timeouts.request_head_s * 1000;
-    this.#partial =
-      this.#partial.length + bytes.length === text.length ? text : this.#partial + bytes.toString('latin1');
     this.#held = EMPTY;
-    if (this.#partial.length > this.#core.config.limits.request_head_bytes) this.#refuse(headTooLarge);
+    if (this.#heads.refusal !== undefined) this.#refuse(this.#heads.refusal);
+    else if (!wasMidway) this.#waitUntil(this.#core.config.timeouts.request_head_s);
     return false;
   }
 
-  #begin(head: RequestHead, text: string, body: { textAt: number; byteAt: number }): void {
+  #begin({ head, text, textAt, byteAt }: FoundHead): void {
     const request = this.#request;
     this.#bodyText = '';
-    let bodyEnd = body.byteAt;
+    let bodyEnd = byteAt;
     if (head.isChunked) request.begin(Framing.chunked, -1, false);
     else if (head.contentLength > 0) {
-      const textEnd = body.textAt + head.contentLength;
+      const textEnd = textAt + head.contentLength;
       if (textEnd <= text.length) {
-        this.#bodyText = text.slice(body.textAt, textEnd);
+        this.#bodyText = text.slice(textAt, textEnd);
         bodyEnd += head.contentLength;
         request.begin(Framing.none, -1, false);
       } else request.begin(Framing.length, head.contentLength, false);
@@ -210,7 +177,7 @@ export class ClientConnection implements Front, Swept {
     }
     exchange.bytesIn = request.payload_bytes;
     this.#held = at === bytes.length ? EMPTY : bytes.subarray(at);
-    this.#deadline_ms = this.#core.monotonic_ms() + this.#core.config.timeouts.request_body_idle_s * 1000;
+    this.#waitUntil(this.#core.config.timeouts.request_body_idle_s);
     if (request.isDone) {
       if (tail !== '') backend.socket.write(tail, 'latin1');
       this.#state = State.waiting;
@@ -235,7 +202,7 @@ export class ClientConnection implements Front, Swept {
     if (this.#state === State.tunnel) return this.#tunnel?.clientEnded();
     if (this.#state === State.waiting) return;
     if (this.#state === State.body) return this.#bodyBroke(malformed(400, 'body cut short'));
-    if (this.#partial !== '') return this.#refuse(malformed(400, 'head cut short'));
+    if (this.#heads.isMidway) return this.#refuse(malformed(400, 'head cut short'));
     this.#socket.end();
   }
 
@@ -248,6 +215,10 @@ export class ClientConnection implements Front, Swept {
   #onDrain(): void {
     if (this.#tunnel !== undefined) return this.#tunnel.clientDrained();
     this.#exchange?.backend?.socket.resume();
+  }
+
+  #waitUntil(seconds: number): void {
+    this.#deadline_ms = this.#core.monotonic_ms() + seconds * 1000;
   }
 
   /** Answers what never became a request, and closes. */
@@ -272,7 +243,7 @@ export class ClientConnection implements Front, Swept {
     backend.socket.cork();
     backend.socket.write(headText, 'latin1');
     this.#state = State.body;
-    this.#deadline_ms = this.#core.monotonic_ms() + this.#core.config.timeouts.request_body_idle_s * 1000;
+    this.#waitUntil(this.#core.config.timeouts.request_body_idle_s);
     this.#readOn();
     backend.socket.uncork();
     if (this.#hasEnded && this.#state === State.body) this.#bodyBroke(malformed(400, 'body cut short'));
@@ -287,88 +258,15 @@ export class ClientConnection implements Front, Swept {
   respond(head: ResponseHead, piece: ResponsePiece): void {
     const exchange = this.#exchange;
     if (exchange === undefined) return;
-    const request = exchange.head;
     if (head.status === 101) return this.#openTunnel(exchange, head, piece);
-    const hasBody = request.method !== 'HEAD' && head.status !== 204 && head.status !== 304;
-    const isLast = !request.mayKeepAlive || !this.#mayContinue || this.#hasEnded || this.#core.isDraining;
-    if (!hasBody || (head.contentLength === 0 && !head.isChunked)) {
-      this.#form = 'none';
-      this.#response.begin(Framing.none, -1, false);
-      this.#socket.write(responseHeadText(exchange, head, hasBody ? 'as_is' : 'none', isLast), 'latin1');
-      return this.#completeResponse(isLast, head.mayKeepAlive && piece.byteAt === piece.end);
-    }
-    this.#mayReuseBackend = head.mayKeepAlive;
-    const available = piece.end - piece.byteAt;
-    if (head.contentLength > 0 && head.contentLength <= available) {
-      this.#form = 'as_is';
-      const bodyEnd = piece.bodyAt + head.contentLength;
-      const body =
-        bodyEnd === piece.text.length ? piece.text.slice(piece.bodyAt) : piece.text.slice(piece.bodyAt, bodyEnd);
-      this.#socket.write(responseHeadText(exchange, head, 'as_is', isLast) + body, 'latin1');
-      exchange.bytesOut = head.contentLength;
-      return this.#completeResponse(isLast, head.mayKeepAlive && head.contentLength === available);
-    }
-    this.#beginBody(exchange, head, isLast);
-    this.#isLast = isLast || this.#form === 'until_close';
-    this.#socket.cork();
-    this.#socket.write(responseHeadText(exchange, head, this.#form, this.#isLast), 'latin1');
-    if (available > 0) this.#passBody(exchange, piece.bytes, piece.byteAt, piece.end);
-    this.#socket.uncork();
-  }
-
-  #mayReuseBackend = false;
-  #isLast = false;
-
-  #beginBody(exchange: Exchange, head: ResponseHead, _isLast: boolean): void {
-    const isHttp10 = exchange.head.isHttp10;
-    if (head.isChunked) {
-      this.#form = isHttp10 ? 'until_close' : 'as_is';
-      this.#response.begin(Framing.chunked, -1, isHttp10);
-    } else if (head.contentLength > 0) {
-      this.#form = 'as_is';
-      this.#response.begin(Framing.length, head.contentLength, false);
-    } else {
-      this.#form = isHttp10 ? 'until_close' : 'chunk';
-      this.#response.begin(Framing.untilClose, -1, false);
-    }
+    this.#relay.isLast = !exchange.head.mayKeepAlive || !this.#mayContinue || this.#hasEnded || this.#core.isDraining;
+    this.#relayed(exchange, this.#relay.begin(exchange, head, piece));
   }
 
   bytes(bytes: Buffer, end: number): void {
     if (this.#tunnel !== undefined) return this.#tunnel.fromBackend(bytes, end);
     const exchange = this.#exchange;
-    if (exchange !== undefined) this.#passBody(exchange, bytes, 0, end);
-  }
-
-  #passBody(exchange: Exchange, bytes: Buffer, start: number, end: number): void {
-    const response = this.#response;
-    const socket = this.#socket;
-    const at = response.read(bytes, start, end);
-    if (response.fault !== '') {
-      exchange.backend?.destroy();
-      exchange.routerError = 'endpoint_failure (malformed HTTP response)';
-      exchange.clientGone();
-      this.#socket.destroy();
-      return;
-    }
-    const { ranges } = response;
-    for (let r = 0; r < ranges.length; r += 2) {
-      const from = ranges[r] ?? 0;
-      const to = ranges[r + 1] ?? 0;
-      // The read buffer is used again by the next read, the socket may hold on to what it is given.
-      const copy = Buffer.from(bytes.subarray(from, to));
-      if (this.#form === 'chunk') {
-        socket.cork();
-        socket.write(`${(to - from).toString(16)}\r\n`, 'latin1');
-        socket.write(copy);
-        socket.write('\r\n', 'latin1');
-        socket.uncork();
-      } else socket.write(copy);
-    }
-    exchange.bytesOut = response.payload_bytes;
-    if (response.isDone) {
-      if (response.tail !== '') socket.write(response.tail, 'latin1');
-      this.#completeResponse(this.#isLast, this.#mayReuseBackend && at === end);
-    } else if (socket.writableLength > MAX_UNSENT_BYTES) exchange.backend?.socket.pause();
+    if (exchange !== undefined) this.#relayed(exchange, this.#relay.pass(exchange, bytes, { start: 0, end }));
   }
 
   backendEnded(isClean: boolean): boolean {
@@ -378,10 +276,32 @@ export class ClientConnection implements Front, Swept {
       else this.#tunnel.broke();
       return true;
     }
-    if (exchange === undefined || !isClean || this.#response.framing !== Framing.untilClose) return false;
-    if (this.#form === 'chunk') this.#socket.write('0\r\n\r\n', 'latin1');
-    this.#completeResponse(this.#isLast, false);
+    if (exchange === undefined || !isClean || this.#relay.end() === 'broken') return false;
+    this.#relayed(exchange, 'done');
     return true;
+  }
+
+  #relayed(exchange: Exchange, relayed: Relayed): void {
+    switch (relayed) {
+      case 'more':
+        if (this.#socket.writableLength > MAX_UNSENT_BYTES) exchange.backend?.socket.pause();
+        return;
+      case 'done': {
+        // A request that was not heard to its end leaves a connection on which nobody knows what comes next.
+        const isHeard = this.#request.isDone;
+        if (this.#relay.isLast || !isHeard) this.#mayContinue = false;
+        exchange.complete(this.#relay.isQuiet && isHeard);
+        this.#next();
+        return;
+      }
+      case 'broken':
+        exchange.routerError = 'endpoint_failure (malformed HTTP response)';
+        exchange.clientGone();
+        this.#socket.destroy();
+        return;
+      default:
+        relayed satisfies never;
+    }
   }
 
   backendDrained(): void {
@@ -414,25 +334,12 @@ export class ClientConnection implements Front, Swept {
     const body = bodyOf(answer);
     const error = answer.routerError === undefined ? '' : `X-Cf-RouterError: ${answer.routerError}\r\n`;
     const requestId = exchange === undefined ? '' : `X-Vcap-Request-Id: ${exchange.requestId}\r\n`;
-    const connection = isLast
-      ? 'Connection: close\r\n'
-      : exchange?.head.isHttp10 === true
-        ? 'Connection: keep-alive\r\n'
-        : '';
+    const connection = isLast ? 'Connection: close\r\n' : exchange.head.isHttp10 ? 'Connection: keep-alive\r\n' : '';
     this.#socket.write(
       `HTTP/1.1 ${answer.status} ${reasonOf(answer.status)}\r\n${answer.fields ?? ''}Content-Length: ${Buffer.byteLength(body)}\r\n` +
         `Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n${error}${requestId}${connection}\r\n${isHead ? '' : body}`,
       'latin1',
     );
-  }
-
-  #completeResponse(isLast: boolean, mayReuseBackend: boolean): void {
-    const exchange = this.#exchange;
-    // A request that was not heard to its end leaves a connection on which nobody knows what comes next.
-    const isHeard = this.#request.isDone;
-    if (isLast || !isHeard) this.#mayContinue = false;
-    exchange?.complete(mayReuseBackend && isHeard);
-    this.#next();
   }
 
   /** After a response: ready for the next request, or closing. */
@@ -441,15 +348,15 @@ export class ClientConnection implements Front, Swept {
     this.#bodyText = '';
     if (this.#mayContinue && !(this.#hasEnded && this.#held.length === 0)) {
       this.#state = State.head;
-      this.#deadline_ms = this.#core.monotonic_ms() + this.#core.config.timeouts.frontend_idle_s * 1000;
+      this.#waitUntil(this.#core.config.timeouts.frontend_idle_s);
       if (this.#socket.isPaused()) this.#socket.resume();
       if (this.#held.length > 0) this.#readOn();
       return;
     }
     this.#state = State.closing;
     this.#held = EMPTY;
-    this.#partial = '';
-    this.#deadline_ms = this.#core.monotonic_ms() + this.#core.config.timeouts.linger_s * 1000;
+    this.#heads.clear();
+    this.#waitUntil(this.#core.config.timeouts.linger_s);
     this.#socket.end();
     // Unread bytes would turn the close into a reset, which can overtake the response.
     this.#socket.resume();

@@ -111,7 +111,11 @@ export class Exchange implements BackendUser {
     const { core, head } = this;
     core.counters.requests++;
     if (head.userAgent === HEALTH_PROBE) return this.#answerProbe();
-    if (head.host === '') return this.reject(emptyHost);
+    if (head.host === '') {
+      // Whoever leaves Host out of HTTP/1.1 speaks another protocol than we do.
+      head.mayKeepAlive = false;
+      return this.reject(emptyHost);
+    }
     const route = core.table.lookup(head.host, head.target);
     const hasWish = head.appInstance !== '' || head.processInstance !== '';
     if (route === undefined) return this.reject(unknownRoute(head.host, hasWish));

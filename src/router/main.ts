@@ -34,11 +34,11 @@ export async function start(config: RouterConfig, context: ComponentContext): Pr
     probe_ms: config.timeouts.backend_keep_alive_probe_s * 1000,
     response_head_bytes: config.limits.response_head_bytes,
     tls: loadBackendTls(config.backend_tls),
-    now_ms: clock.monotonic,
+    now_ms: () => clock.monotonic(),
   };
   const backends = new Backends(backendOptions, config.limits.max_idle_conns_per_backend);
   const table = new RouteTable({
-    now_ms: clock.monotonic,
+    now_ms: () => clock.monotonic(),
     droplet_stale_threshold_s: config.droplet_stale_threshold_s,
     empty_pool_timeout_s: config.empty_pool_timeout_s,
     onForgotten: (endpoint) => backends.forget(endpoint),
@@ -69,8 +69,8 @@ export async function start(config: RouterConfig, context: ComponentContext): Pr
     hostAddress: `${hosts[0] ?? config.host}:${config.port}`,
     isHealthy: true,
     isDraining: false,
-    now_ms: clock.now,
-    monotonic_ms: clock.monotonic,
+    now_ms: () => clock.now(),
+    monotonic_ms: () => clock.monotonic(),
   };
   stack.use(followRoutes({ bus, clock, log, config, table, counters, hosts }));
   const status = stack.use(await startStatus(core));

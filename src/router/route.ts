@@ -96,9 +96,9 @@ export class Route {
     const withRoom = alive.filter((endpoint) => !isFull(endpoint, choice.max_conns));
     if (withRoom.length === 0) return 'connection_limit';
     const fresh = withRoom.filter((endpoint) => choice.tried?.includes(endpoint) !== true);
-    if (fresh.length > 0) for (const endpoint of alive) endpoint.failedUntil_ms = 0;
-    const from = fresh.length > 0 ? fresh : withRoom;
-    return from[this.#next++ % from.length] ?? 'no_endpoints';
+    if (fresh.length === 0) return withRoom[this.#next++ % withRoom.length] ?? 'no_endpoints';
+    for (const endpoint of alive) endpoint.failedUntil_ms = 0;
+    return this.#inTurn(choice) ?? 'no_endpoints';
   }
 }
 
