@@ -12,6 +12,7 @@ import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parse } from 'yaml';
 import { ensureStack, stackName } from '#platform/stack.ts';
+import { eventually } from '#testing/eventually.ts';
 
 export const repository = resolve(import.meta.dirname, '..', '..');
 const buildpacks = join(repository, 'buildpacks');
@@ -250,12 +251,15 @@ export class Server {
   }
 
   async listening(): Promise<void> {
-    for (let wait = 5; ; wait = Math.min(wait * 2, 200)) {
-      if (this.#child.exitCode !== null) throw new Error(`the app ended: ${(await this.#end).output}`);
-      const answer = await fetch(`http://127.0.0.1:${this.#port}/`, { method: 'HEAD' }).catch(() => undefined);
-      if (answer) return;
-      await delay(wait);
-    }
+    await eventually(
+      'the app listens',
+      async () => {
+        const isOver = this.#child.exitCode !== null || this.#child.signalCode !== null;
+        return isOver || (await fetch(this.url, { method: 'HEAD' }).then(Boolean, () => false));
+      },
+      120,
+    );
+    if (this.#child.exitCode !== null) throw new Error(`the app ended: ${(await this.#end).output}`);
   }
 
   /** Signals the app as the platform does: its pid 1, which hands the signal on. */
