@@ -126,14 +126,7 @@ function roleSpec(plan: PlatformPlan, name: string, roles: readonly string[], co
   return {
     name,
     command: process.execPath,
-    args: [
-      '--disable-warning=ExperimentalWarning',
-      join(projectRoot, 'src/platform/main.ts'),
-      'run',
-      ...roles,
-      '--config',
-      config,
-    ],
+    args: [...nodeFlags(name), join(projectRoot, 'src/platform/main.ts'), 'run', ...roles, '--config', config],
     env: { NODE_COMPILE_CACHE: cache, INGOT_READY_FILE: ready, ...(name === 'router' ? {} : FRUGAL) },
     stop_signal: 'SIGTERM',
     isReady: async (pid) => existsSync(ready) && readFileSync(ready, 'utf8') === String(pid),
