@@ -26,10 +26,12 @@ const colour = z.string().regex(/^#[0-9a-fA-F]{6}$/, 'a colour like #1f6feb');
 export const UaaConfig = z
   .strictObject({
     index: z.number().int().min(0).default(0),
-    listen: z.strictObject({
-      host: z.string().default('127.0.0.1'),
-      port: z.number().int().min(0).max(65535).default(8084),
-    }),
+    listen: z
+      .strictObject({
+        host: z.string().default('127.0.0.1'),
+        port: z.number().int().min(0).max(65535).default(8084),
+      })
+      .prefault({}),
     address: z
       .strictObject({ ip: z.string().default('127.0.0.1') })
       .prefault({})

@@ -3,7 +3,9 @@ import { createHttpServer } from '#http/server.ts';
 import { authorizeEndpoints } from './authorize/endpoints.ts';
 import { useFormBodies } from './edge/form.ts';
 import { useUaaErrors } from './edge/uaa-errors.ts';
-import { loginInfo } from './login/info.ts';
+import { loginEndpoints } from './login/endpoints.ts';
+import { passwordEndpoints } from './login/password-endpoints.ts';
+import { openidEndpoints } from './openid/endpoints.ts';
 import { tokenEndpoints } from './tokens/endpoints.ts';
 import type { Uaa } from './uaa.ts';
 import { userEndpoints } from './users/endpoints.ts';
@@ -12,12 +14,13 @@ import { userEndpoints } from './users/endpoints.ts';
 export function createUaaServer(uaa: Uaa): FastifyInstance {
   const server = createHttpServer({ log: uaa.log, body_limit_bytes: uaa.config.body_limit_bytes });
   useFormBodies(server);
-  useUaaErrors(server, uaa.log);
-  server.get('/info', async () => loginInfo(uaa));
-  server.get('/login', async () => loginInfo(uaa));
+  useUaaErrors(server, uaa);
   server.get('/healthz', async () => 'ok');
   tokenEndpoints(server, uaa);
   authorizeEndpoints(server, uaa);
   userEndpoints(server, uaa);
+  openidEndpoints(server, uaa);
+  loginEndpoints(server, uaa);
+  passwordEndpoints(server, uaa);
   return server;
 }

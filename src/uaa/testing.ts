@@ -163,6 +163,24 @@ function configOf(url: string, nats: TestNats, chosen: object): UaaConfig {
   return UaaConfig.parse(input);
 }
 
+/** Signs in as a browser would; the cookies that it has then. */
+export async function signInByForm(uaa: TestUaa, username: string, password = ADMIN_PASSWORD): Promise<string> {
+  const page = await uaa.request('/login', { headers: { accept: 'text/html' } });
+  const csrf = /name="csrf" value="([^"]+)"/.exec(page.text)?.[1] ?? '';
+  const anchor = page.headers
+    .getSetCookie()
+    .map((cookie) => cookie.split(';')[0])
+    .join('; ');
+  const body = new URLSearchParams({ username, password, csrf });
+  const answer = await uaa.request('/login.do', {
+    method: 'POST',
+    headers: { cookie: anchor, accept: 'text/html' },
+    body,
+  });
+  if (answer.status !== 302) throw new Error(`sign in: ${answer.status}`);
+  return [anchor, ...answer.headers.getSetCookie().map((cookie) => cookie.split(';')[0])].join('; ');
+}
+
 /** The claims of a token, unchecked. */
 export function claimsOf(token: string): Record<string, unknown> {
   return JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString('utf8')) as Record<string, unknown>;

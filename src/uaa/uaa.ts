@@ -5,6 +5,7 @@ import type { Bus } from '#bus/bus.ts';
 import type { Clock } from '#kernel/clock.ts';
 import { describeError } from '#kernel/errors.ts';
 import type { Log } from '#kernel/log.ts';
+import { ApprovalStore } from './approvals/store.ts';
 import { AuditTrail } from './audit/store.ts';
 import { ClientStore } from './clients/store.ts';
 import type { UaaConfig } from './config.ts';
@@ -18,8 +19,11 @@ import { refreshTokenGrant } from './grants/refresh-token.ts';
 import { GroupStore } from './groups/store.ts';
 import { KeyRing } from './keys/key-ring.ts';
 import { KeyStore } from './keys/store.ts';
+import { BrowserDoor } from './login/browser.ts';
+import { Mailer } from './login/mail.ts';
 import { hashPassword, SecretChecker } from './passwords/hash.ts';
 import { ADMIN_GROUPS, DEFAULT_GROUPS, OTHER_GROUPS, seededClients } from './seed.ts';
+import { SessionStore } from './sessions/store.ts';
 import { Authenticator } from './sign-in/authenticator.ts';
 import { AttemptStore } from './sign-in/store.ts';
 import type { UaaTables } from './tables.ts';
@@ -44,6 +48,10 @@ export interface Uaa extends AsyncDisposable {
   readonly keys: KeyRing;
   readonly users: UserStore;
   readonly groups: GroupStore;
+  readonly approvals: ApprovalStore;
+  readonly sessions: SessionStore;
+  readonly browser: BrowserDoor;
+  readonly mail: Mailer | undefined;
   readonly clients: ClientStore;
   readonly secrets: SecretChecker;
   readonly tokens: TokenStore;
@@ -75,9 +83,10 @@ export async function openUaa(
   const tokens = new TokenStore(database);
   await seed(config, { users, groups, clients });
   const { access_token_validity_s, refresh_token_validity_s, refresh_reuse_grace_s } = config.tokens;
+  const keyStore = new KeyStore(database);
   const keys = stack.use(
     await KeyRing.open({
-      store: new KeyStore(database),
+      store: keyStore,
       clock,
       log,
       jku: `${config.urls.uaa}/token_keys`,
@@ -98,6 +107,9 @@ export async function openUaa(
     ['authorization_code', authorizationCodeGrant({ tokens, users, audit, clock })],
     ['urn:ietf:params:oauth:grant-type:jwt-bearer', jwtBearerGrant({ guard, users, clock, providers: [] })],
   ]);
+  const sessions = new SessionStore(database, config.sessions);
+  const secret = await keyStore.sharedSecret('forms');
+  const mail = config.smtp && stack.use(new Mailer(config.smtp));
   const { issuer: issuer_url, urls, password_policy } = config;
   const owned = stack.move();
   return {
@@ -114,6 +126,10 @@ export async function openUaa(
     keys,
     users,
     groups,
+    approvals: new ApprovalStore(database),
+    sessions,
+    browser: new BrowserDoor({ config, clock, sessions, secret }),
+    mail,
     clients,
     secrets: new SecretChecker(),
     tokens,

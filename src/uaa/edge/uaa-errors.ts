@@ -4,10 +4,12 @@ import { isDatabaseAway } from '#db/database.ts';
 import { MalformedBody } from '#http/server.ts';
 import { describeError } from '#kernel/errors.ts';
 import type { Log } from '#kernel/log.ts';
+import { wantsHtml, type BrowserDoor } from '../login/browser.ts';
+import { errorPage } from '../login/pages.ts';
 import { UAA_ERRORS, UaaError } from '../errors.ts';
 
 /** Makes UAA's error form of whatever is thrown in a handler. What is not ours reads `500 server_error` and nothing more. */
-export function useUaaErrors(server: FastifyInstance, log: Log): void {
+export function useUaaErrors(server: FastifyInstance, { log, browser }: { log: Log; browser: BrowserDoor }): void {
   server.setErrorHandler(async (thrown, request, reply) => {
     const error = asUaaError(thrown);
     const status = UAA_ERRORS[error.code];
@@ -15,6 +17,12 @@ export function useUaaErrors(server: FastifyInstance, log: Log): void {
       const stack = thrown instanceof Error ? thrown.stack : undefined;
       const facts = { request_id: request.id, method: request.method, path: request.url.split('?')[0] };
       log.error({ ...facts, error: describeError(thrown), stack }, 'request failed');
+    }
+    // A person who followed a link wants a sentence, not JSON.
+    if (request.headers.authorization === undefined && wantsHtml(request) && error.code !== 'temporarily_unavailable') {
+      const visit = await browser.visit(request, reply, undefined);
+      await browser.show(reply, errorPage(visit.context, error.message), { status });
+      return;
     }
     await sendError(reply, error);
   });

@@ -137,6 +137,19 @@ export class GroupStore {
     });
   }
 
+  /** What the groups of these names are for, in the order of the names. */
+  async descriptions(names: readonly string[]): Promise<{ name: string; description: string }[]> {
+    if (names.length === 0) return [];
+    const { query } = this.#database;
+    const rows = await query
+      .selectFrom('groups')
+      .select(['display_name', 'description'])
+      .where('display_name', 'in', names)
+      .execute();
+    const found = new Map(rows.map((row) => [row.display_name, row.description]));
+    return names.map((name) => ({ name, description: found.get(name) ?? '' }));
+  }
+
   /** Makes a user a member of the groups of these names; those that are not there are left out. */
   async join(user_id: string, names: readonly string[]): Promise<void> {
     if (names.length === 0) return;

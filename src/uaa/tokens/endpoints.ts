@@ -25,14 +25,18 @@ export function tokenEndpoints(server: FastifyInstance, uaa: Uaa): void {
   server.get('/token_keys', async () => ({ keys: uaa.keys.publicKeys() }));
   server.get('/token_key', async () => uaa.keys.publicKeys()[0]);
 
-  server.post('/check_token', async (request) => {
+  server.post('/check_token', async (request, reply) => {
     const form = formOf(request);
     requireResourceServer(await requireClient(request, form, uaa));
     const held = await uaa.guard.check(requireParameter(form, 'token')).catch((error: unknown) => {
-      if (!(error instanceof UaaError)) throw error;
-      // Here 401 would speak of the asker's own proof.
-      throw new UaaError('invalid_request', 'The token is expired, revoked or not one of ours', { cause: error });
+      if (error instanceof UaaError && error.code === 'invalid_token') return undefined;
+      throw error;
     });
+    if (!held) {
+      // Not 401, which would speak of the asker's own proof.
+      reply.code(400);
+      return { error: 'invalid_token', error_description: 'The token is expired, revoked or not one of ours' };
+    }
     const missing = (form['scopes'] ?? '').split(/[\s,]+/).filter((s) => s !== '' && !held.claims.scope.includes(s));
     if (missing.length > 0) throw new UaaError('invalid_scope', 'Some requested scopes are missing');
     return held.claims;

@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import * as oidc from 'openid-client';
+import { freePort } from '#testing/free-port.ts';
+import { RESOURCE_SECRET, signInByForm, TestUaa } from '../testing.ts';
+
+const CALLBACK = 'http://client.example/callback';
+
+/** A client library that knows nothing of us. */
+describe('openid-client', () => {
+  let uaa: TestUaa;
+  let config: oidc.Configuration;
+  before(async () => {
+    const port = await freePort();
+    const url = `http://127.0.0.1:${port}`;
+    const web = {
+      secret: 'web-secret',
+      scope: ['openid', 'cloud_controller.read'],
+      authorities: ['uaa.resource'],
+      authorized_grant_types: ['authorization_code', 'refresh_token', 'client_credentials'],
+      redirect_uri: [CALLBACK],
+      autoapprove: ['true'],
+    };
+    uaa = await TestUaa.start({
+      listen: { host: '127.0.0.1', port },
+      urls: { uaa: url, login: url },
+      clients: { 'web:1 %': web, public: { ...web, secret: null, authorities: [], allowpublic: true } },
+    });
+    config = await discover('web:1 %', oidc.ClientSecretPost('web-secret'));
+  });
+  after(async () => await uaa[Symbol.asyncDispose]());
+
+  const discover = async (client_id: string, auth: oidc.ClientAuth): Promise<oidc.Configuration> =>
+    await oidc.discovery(new URL(`${uaa.url}/oauth/token`), client_id, undefined, auth, {
+      execute: [oidc.allowInsecureRequests],
+    });
+
+  /** Goes through the browser's part by hand: the address that the client would be called at. */
+  async function authorize(by: oidc.Configuration, parameters: Record<string, string>): Promise<URL> {
+    const start = oidc.buildAuthorizationUrl(by, { redirect_uri: CALLBACK, ...parameters });
+    const cookie = await signInByForm(uaa, 'admin');
+    const answer = await uaa.request(start.href, { headers: { cookie, accept: 'text/html' } });
+    assert.equal(answer.status, 302, answer.text);
+    return new URL(answer.headers.get('location') ?? '');
+  }
+
+  async function codeFlow(
+    by: oidc.Configuration,
+  ): Promise<oidc.TokenEndpointResponse & oidc.TokenEndpointResponseHelpers> {
+    const pkceCodeVerifier = oidc.randomPKCECodeVerifier();
+    const expectedState = oidc.randomState();
+    const expectedNonce = oidc.randomNonce();
+    const callback = await authorize(by, {
+      scope: 'openid cloud_controller.read',
+      state: expectedState,
+      nonce: expectedNonce,
+      code_challenge: await oidc.calculatePKCECodeChallenge(pkceCodeVerifier),
+      code_challenge_method: 'S256',
+    });
+    return await oidc.authorizationCodeGrant(by, callback, {
+      pkceCodeVerifier,
+      expectedState,
+      expectedNonce,
+      idTokenExpected: true,
+    });
+  }
+
+  it('discovers, gets a code with PKCE, tokens for it, and who the user is', async () => {
+    const tokens = await codeFlow(config);
+    const claims = tokens.claims();
+    assert.equal(claims?.['user_name'], 'admin');
+    const info = await oidc.fetchUserInfo(config, tokens.access_token, claims?.sub ?? '');
+    assert.equal(info['user_name'], 'admin');
+  });
+
+  it('refreshes, introspects and revokes', async () => {
+    const tokens = await codeFlow(config);
+    const next = await oidc.refreshTokenGrant(config, tokens.refresh_token ?? '');
+    const before = await oidc.tokenIntrospection(config, next.access_token);
+    assert.equal(before.active, true);
+    assert.equal(before.username ?? before['user_name'], 'admin');
+    await oidc.tokenRevocation(config, next.access_token);
+    assert.equal((await oidc.tokenIntrospection(config, next.access_token)).active, false);
+    await oidc.tokenRevocation(config, next.refresh_token ?? '');
+    await assert.rejects(oidc.refreshTokenGrant(config, next.refresh_token ?? ''));
+  });
+
+  it('gets a token of its own, with a name and secret that need encoding', async () => {
+    const basic = await discover('web:1 %', oidc.ClientSecretBasic('web-secret'));
+    const tokens = await oidc.clientCredentialsGrant(basic, { scope: 'uaa.resource' });
+    assert.equal(tokens.scope, 'uaa.resource');
+    const wrong = await discover('web:1 %', oidc.ClientSecretBasic('wrong'));
+    await assert.rejects(oidc.clientCredentialsGrant(wrong), /challenge/);
+  });
+
+  it('works as a public client with PKCE, and not without', async () => {
+    const open = await discover('public', oidc.None());
+    assert.ok((await codeFlow(open)).access_token);
+    const refused = await authorize(open, { state: 's' });
+    assert.equal(refused.searchParams.get('error'), 'invalid_request');
+  });
+
+  it('is told by check_token what it asks as a resource server', async () => {
+    const { access_token } = await uaa.login();
+    const headers = { authorization: `Basic ${Buffer.from(`doppler:${RESOURCE_SECRET}`).toString('base64')}` };
+    const check = async (token: string): Promise<number> =>
+      (await uaa.request('/check_token', { method: 'POST', headers, body: new URLSearchParams({ token }) })).status;
+    assert.equal(await check(access_token), 200);
+    assert.equal(await check(`${access_token}x`), 400);
+  });
+});
