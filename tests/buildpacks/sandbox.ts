@@ -230,13 +230,11 @@ export class Sandbox implements AsyncDisposable {
 export class Server {
   readonly url: string;
   readonly #child: Child;
-  readonly #port: number;
   readonly #end: Promise<Outcome>;
   #output = '';
 
   constructor(child: Child, port: number, end: Promise<Outcome>) {
     this.#child = child;
-    this.#port = port;
     this.#end = end;
     this.url = `http://127.0.0.1:${port}`;
     child.stdout.on('data', (text: string) => (this.#output += text));
