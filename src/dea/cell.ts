@@ -40,6 +40,7 @@ export interface CellOptions {
 
 /** Crash reports that wait for the bus; a DEA holds far fewer instances. */
 const MAX_UNTOLD = 10_000;
+const RECONNECT_GRACE_MS = 1000;
 
 /** The instances and tasks of this DEA: takes orders for them, keeps account of them, and tells the others. */
 export class Cell implements AsyncDisposable {
@@ -67,7 +68,7 @@ export class Cell implements AsyncDisposable {
       }),
     );
     this.#stack.use(clock.every(config.intervals.advertise_s * 1000, () => this.advertise()));
-    this.#stack.use(bus.onReconnect(() => this.#catchUp()));
+    this.#stack.use(bus.onReconnect(() => void this.#catchUp()));
   }
 
   get instances(): Instance[] {
@@ -254,11 +255,15 @@ export class Cell implements AsyncDisposable {
     if (this.#untold.length < MAX_UNTOLD) this.#untold.push(message);
   }
 
-  #catchUp(): void {
+  async #catchUp(): Promise<void> {
+    this.advertise();
+    // The others come back to the bus at about the same time; what is said before they listen is lost to them.
+    await this.#options.clock.sleep(RECONNECT_GRACE_MS);
     const untold = this.#untold;
     this.#untold = [];
     for (const message of untold) this.#tell(message);
-    this.advertise();
+    this.#options.routes.registerAll();
+    this.#heart.beatFully();
   }
 }
 

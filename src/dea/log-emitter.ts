@@ -3,6 +3,7 @@ import type { Bus } from '#bus/bus.ts';
 import type { Clock } from '#kernel/clock.ts';
 
 const FLUSH_MS = 100;
+const RECONNECT_GRACE_MS = 1000;
 /** Base64 and JSON make some more of it: both stay below the bus's limit of 1 MB a message. */
 const FLUSH_BYTES = 64 * 1024;
 const MAX_HELD_BYTES = 16 * 1024 * 1024;
@@ -34,6 +35,8 @@ export class LogEmitter implements AsyncDisposable {
   readonly #tags: Readonly<Record<string, string>>;
   readonly #batches = new Map<string, Batch>();
   readonly #timer: Disposable;
+  readonly #reconnect: Disposable;
+  #heardFrom_ms = 0;
   #held_bytes = 0;
   #lines = 0;
 
@@ -43,6 +46,9 @@ export class LogEmitter implements AsyncDisposable {
     this.#clock = options.clock;
     this.#tags = options.tags;
     this.#timer = options.clock.every(FLUSH_MS, () => this.flush());
+    this.#reconnect = options.bus.onReconnect(() => {
+      this.#heardFrom_ms = options.clock.monotonic() + RECONNECT_GRACE_MS;
+    });
   }
 
   /** Lines taken since the start. */
@@ -67,8 +73,14 @@ export class LogEmitter implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#timer[Symbol.dispose]();
+    this.#reconnect[Symbol.dispose]();
     this.flush();
     await this.#bus.flush();
+  }
+
+  /** Shortly after the bus is back its other users are not: what is sent then finds no loggregator. */
+  get #isHeard(): boolean {
+    return this.#bus.isConnected && this.#clock.monotonic() >= this.#heardFrom_ms;
   }
 
   #envelope(source: LogSource, timestamp_ns = `${this.#clock.now()}000000`): Envelope {
@@ -95,12 +107,12 @@ export class LogEmitter implements AsyncDisposable {
     batch.envelopes.push(envelope);
     batch.bytes += bytes;
     this.#held_bytes += bytes;
-    if (batch.bytes >= FLUSH_BYTES && this.#bus.isConnected) this.#send(source.source_id);
+    if (batch.bytes >= FLUSH_BYTES) this.#send(source.source_id);
   }
 
   #send(source_id: string): void {
     const batch = this.#batches.get(source_id);
-    if (!batch || !this.#bus.isConnected) return;
+    if (!batch || !this.#isHeard) return;
     this.#batches.delete(source_id);
     this.#held_bytes -= batch.bytes;
     if (batch.dropped > 0) {

@@ -21,9 +21,9 @@ export class Routes implements Disposable {
   }) {
     this.#bus = options.bus;
     this.#dea = options.dea;
-    this.#stack.use(options.bus.subscribe(routerStart, () => this.#registerAll()));
-    this.#stack.use(options.bus.onReconnect(() => this.#registerAll()));
-    this.#stack.use(options.clock.every(options.register_s * 1000, () => this.#registerAll()));
+    this.#stack.use(options.bus.subscribe(routerStart, () => this.registerAll()));
+    this.#stack.use(options.bus.onReconnect(() => this.registerAll()));
+    this.#stack.use(options.clock.every(options.register_s * 1000, () => this.registerAll()));
   }
 
   /** Brings the routers' knowledge of one instance to what it is now. */
@@ -51,7 +51,8 @@ export class Routes implements Disposable {
     this.#stack.dispose();
   }
 
-  #registerAll(): void {
+  /** All again, for those who may have missed it. */
+  registerAll(): void {
     for (const message of [...this.#told.values()].flat()) this.#bus.publish(routerRegister, message);
   }
 

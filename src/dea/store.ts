@@ -43,6 +43,7 @@ export class Store implements AsyncDisposable {
   #writing: Promise<void> | undefined;
   #isStale = false;
   #failure: unknown;
+  #saved = '';
 
   /** `read` gives what is to be saved at the moment of saving. */
   constructor(base_dir: string, read: () => Snapshot) {
@@ -92,7 +93,9 @@ export class Store implements AsyncDisposable {
     while (this.#isStale) {
       this.#isStale = false;
       try {
-        await replace(this.#path, JSON.stringify(this.#read()));
+        const text = JSON.stringify(this.#read());
+        if (text !== this.#saved) await replace(this.#path, text);
+        this.#saved = text;
         this.#failure = undefined;
       } catch (error) {
         // A full disk must not stop what runs; the next change tries again.

@@ -107,7 +107,7 @@ describe('staging', { skip: process.getuid?.() === 0 ? false : 'containers need 
     });
     const next = { ...cached, task_id: crypto.randomUUID(), buildpacks: [{ ...again, key: 'plain-2' }], detect: false };
     await ended(next);
-    assert.ok(logOf(order).includes('kept'));
+    await eventually('what the first build kept', () => logOf(order).includes('kept'));
     assert.equal(cell.controller.fetched.filter((path) => path === '/buildpacks/never').length, 1);
   });
 

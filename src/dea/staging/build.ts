@@ -195,8 +195,6 @@ export class Build {
   async #fill(cache: string | undefined): Promise<void> {
     const { warden, work_dir } = this.#need;
     await this.phases.during('downloading the app package', async () => {
-      const made = await warden.run(this.#handle, { args: ['mkdir', '-p', '/tmp/app', '/tmp/cache', '/tmp/result'] });
-      if (made.exit_status !== 0) throw failureOfExit(made.exit_status, made.oom);
       try {
         await warden.copyIn(this.#handle, '/tmp/app', tarStream(join(work_dir, 'app')));
         if (cache !== undefined) await warden.copyIn(this.#handle, '/tmp/cache', tarStream(cache));
