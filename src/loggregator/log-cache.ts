@@ -5,8 +5,9 @@ import type { Clock } from '#kernel/clock.ts';
 import { describeError } from '#kernel/errors.ts';
 import type { Log } from '#kernel/log.ts';
 import { type Access, AccessUnknown, type Reader } from './access.ts';
-import { parseReadQuery, QueryInvalid, type QueryParameters } from './read-query.ts';
+import { parseReadQuery, parseSearchTerms, QueryInvalid, type QueryParameters } from './read-query.ts';
 import { renderBatch } from './render.ts';
+import { SearchTooLong, TooManySearches } from './search-pool.ts';
 import type { LogStore, SourceMeta } from './store.ts';
 
 export interface LogCacheOptions {
@@ -37,7 +38,9 @@ export function serveLogCache(server: FastifyInstance, { store, access, clock }:
       const reader = await authenticated(access, request.headers.authorization);
       const { source_id } = request.params;
       if (!(await access.mayRead(reader, source_id))) throw new SourceHidden();
-      const entries = await store.read(source_id, parseReadQuery(request.query, clock.now()));
+      const query = parseReadQuery(request.query, clock.now());
+      const terms = parseSearchTerms(request.query);
+      const entries = await (terms ? store.search(source_id, query, terms) : store.read(source_id, query));
       return await json(reply, `{"envelopes":{"batch":${renderBatch(source_id, entries, 'snake')}}}`);
     },
   );
@@ -61,6 +64,8 @@ export function useLogErrors(server: FastifyInstance, log: Log): void {
       return await fail(reply, 401, 'unauthorized');
     }
     if (thrown instanceof SourceHidden) return await fail(reply, 404, 'not found');
+    if (thrown instanceof TooManySearches) return await fail(reply, 429, thrown.message);
+    if (thrown instanceof SearchTooLong) return await fail(reply, 504, thrown.message);
     if (thrown instanceof QueryInvalid) return await fail(reply, 400, thrown.message);
     if (thrown instanceof KeysUnavailable || thrown instanceof AccessUnknown) {
       log.warn({ request_id: request.id, error: describeError(thrown) }, 'permission not known');

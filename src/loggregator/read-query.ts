@@ -2,6 +2,7 @@ import { runInNewContext } from 'node:vm';
 import { AppError } from '#kernel/errors.ts';
 import type { Chunk, Kind } from './chunk.ts';
 import { ALL_KINDS, kindBits, type ReadQuery } from './found.ts';
+import { LEVELS, type SearchTerms } from './text-search.ts';
 
 export class QueryInvalid extends AppError {
   constructor(message: string, options?: ErrorOptions) {
@@ -14,6 +15,7 @@ export type QueryParameters = Readonly<Record<string, string | string[] | undefi
 const DEFAULT_LIMIT = 100;
 const MAX_LIMIT = 1_000;
 const MAX_PATTERN_LENGTH = 256;
+const MAX_TERM_LENGTH = 1_024;
 const PATTERN_TIMEOUT_MS = 50;
 
 const TYPES: Readonly<Record<string, readonly Kind[]>> = {
@@ -48,6 +50,27 @@ export function parseReadQuery(parameters: QueryParameters, now_ms: number): Rea
     kinds: kindsOf(parameters),
     ...(name_filter !== undefined && name_filter !== '' && { matches: nameMatcher(name_filter) }),
   };
+}
+
+/**
+ * Ours beside log-cache's: `q` (part of the text), `level`, `source` (`APP`, `RTR`…), `instance`, `request_id`. Undefined without
+ * any of them. Errors: QueryInvalid.
+ */
+export function parseSearchTerms(parameters: QueryParameters): SearchTerms | undefined {
+  const terms: SearchTerms = {};
+  for (const name of ['q', 'source', 'instance', 'request_id'] as const) {
+    const value = first(parameters, name);
+    if (value === undefined || value === '') continue;
+    if (value.length > MAX_TERM_LENGTH) throw new QueryInvalid(`${name} must not be longer than ${MAX_TERM_LENGTH}`);
+    terms[name] = value;
+  }
+  const level = first(parameters, 'level')?.toLowerCase();
+  if (level !== undefined && level !== '') {
+    const known = LEVELS.find((name) => name === level);
+    if (!known) throw new QueryInvalid(`level must be one of ${LEVELS.join(', ')}`);
+    terms.level = known;
+  }
+  return Object.keys(terms).length === 0 ? undefined : terms;
 }
 
 export function first(parameters: QueryParameters, name: string): string | undefined {

@@ -6,6 +6,8 @@ import { BlockCache } from './block-cache.ts';
 import { type Chunk, ChunkDamaged, type Entry, mergeChunks } from './chunk.ts';
 import { Found, type ReadQuery } from './found.ts';
 import { buildFilter } from './text-filter.ts';
+import { type SearchTerms, TextSearch } from './text-search.ts';
+import { SearchPool } from './search-pool.ts';
 import { SourceLog } from './source-log.ts';
 
 export interface StoreLimits {
@@ -52,6 +54,7 @@ export class LogStore implements AsyncDisposable {
   readonly #sources = new Map<string, SourceLog>();
   readonly #dirty = new Set<SourceLog>();
   readonly #cache: BlockCache;
+  readonly #pool: SearchPool;
   readonly #timers = new DisposableStack();
   /** Bytes that are in memory alone, and bytes not yet in blocks. */
   #uncommitted_bytes = 0;
@@ -66,6 +69,7 @@ export class LogStore implements AsyncDisposable {
     this.#options = options;
     this.#file = new BlockFile(options.folder);
     this.#cache = new BlockCache(options.limits.memory_bytes / 2);
+    this.#pool = new SearchPool(BlockFile.path(options.folder));
     this.#load();
     this.#timers.use(options.clock.every(COMMIT_INTERVAL_MS, () => this.commit()));
     this.#timers.use(options.clock.every(PRUNE_INTERVAL_MS, () => this.prune()));
@@ -139,6 +143,36 @@ export class LogStore implements AsyncDisposable {
     return found.entries;
   }
 
+  /** As `read`, of entries that have the terms. Errors: those of SearchPool. */
+  async search(source_id: string, query: ReadQuery, terms: SearchTerms): Promise<Entry[]> {
+    const source = this.#sources.get(source_id);
+    if (!source) return [];
+    const text = new TextSearch(terms);
+    let matches: ReadQuery['matches'] = () => false;
+    const found = new Found({ ...query, matches: (chunk, at) => matches?.(chunk, at) ?? false });
+    for (const chunk of source.unsealedChunks()) {
+      matches = text.matcher(chunk);
+      if (matches) found.add(chunk);
+    }
+    const { sealed, key } = source;
+    if (key === undefined || sealed.blocks === 0 || found.isFullBefore(sealed)) return found.entries;
+    const { start, end, limit, descending, kinds } = query;
+    matches = () => true;
+    for (const chunk of await this.#pool.search({
+      key,
+      start,
+      end,
+      limit,
+      descending,
+      kinds,
+      max_id: sealed.max_id,
+      terms,
+    })) {
+      found.add(chunk);
+    }
+    return found.entries;
+  }
+
   /** Writes what is in memory alone. A disk that refuses is told once and tried again at the next turn. */
   commit(): void {
     const { memory_bytes } = this.#options.limits;
@@ -186,6 +220,7 @@ export class LogStore implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#timers.dispose();
+    await this.#pool[Symbol.asyncDispose]();
     this.commit();
     this.#file[Symbol.dispose]();
   }

@@ -1,13 +1,16 @@
 import type { Chunk } from './chunk.ts';
 
 /**
- * Says of a block which runs of three letters or digits its text has, in a Bloom filter: a search skips blocks that lack one
- * of its own. Letters count in lower case, so that searches can ignore case. Bytes beyond ASCII are left out.
+ * What a block's text may hold, in two Bloom filters, so that a search opens only blocks that can matter. One has the runs of
+ * three letters or digits, which any search has; in text full of random ids it soon has them all. The other has whole words with
+ * a digit in them, which is what ids are made of. Letters count in lower case; bytes beyond ASCII are left out.
+ * Layout: u32 bytes of the first filter, the first, the second; the size of each is a power of two.
  */
-const MIN_BITS = 1 << 10;
-const MAX_BITS = 1 << 16;
-/** Bits set at most, so that a filter says something even of very mixed text. */
-const BITS_PER_BYTE = 0.5;
+const MIN_BITS = 1 << 9;
+const MAX_GRAM_BITS = 1 << 16;
+const MAX_WORD_BITS = 1 << 17;
+const MIN_WORD_LENGTH = 4;
+const BITS_PER_WORD = 8;
 
 /** Byte → 1…36 for digits and letters, 0 for all else. */
 const CLASS = Uint8Array.from({ length: 256 }, (_, byte) => {
@@ -15,54 +18,110 @@ const CLASS = Uint8Array.from({ length: 256 }, (_, byte) => {
   const lower = byte | 0x20;
   return byte < 0x80 && lower >= 0x61 && lower <= 0x7a ? lower - 0x61 + 11 : 0;
 });
+const LAST_DIGIT = 10;
 const GRAMS = 37 * 37 * 37;
 
-export function buildFilter(chunk: Chunk): Buffer {
-  const { text } = chunk;
-  let bits = MIN_BITS;
-  while (bits < MAX_BITS && bits < text.length * BITS_PER_BYTE) bits *= 2;
-  const filter = Buffer.alloc(bits / 8);
-  const mask = bits - 1;
-  let gram = 0;
-  let run = 0;
-  for (let at = 0; at < text.length; at++) {
-    const symbol = CLASS[text[at] ?? 0] ?? 0;
-    if (symbol === 0) {
-      run = 0;
-      gram = 0;
-      continue;
+/** What of a needle a filter can be asked for. */
+export interface FilterQuery {
+  grams: readonly number[];
+  words: readonly number[];
+}
+
+/** Collects the marks of text, byte by byte. */
+class Marks {
+  readonly grams = new Uint8Array(GRAMS);
+  words = new Uint32Array(1024);
+  wordCount = 0;
+
+  /** Words at the edges of the text count only if it is known to begin and end there. */
+  scan(text: Uint8Array, areEdgesWhole: boolean): void {
+    let gram = 0;
+    let run = 0;
+    let hash = 0;
+    let hasDigit = false;
+    let isWhole = areEdgesWhole;
+    for (let at = 0; at < text.length; at++) {
+      const symbol = CLASS[text[at] ?? 0] ?? 0;
+      if (symbol === 0) {
+        if (hasDigit && run >= MIN_WORD_LENGTH && isWhole) this.#word(hash);
+        gram = 0;
+        run = 0;
+        hash = 0;
+        hasDigit = false;
+        isWhole = true;
+        continue;
+      }
+      if (symbol <= LAST_DIGIT) hasDigit = true;
+      hash = (Math.imul(hash, 31) + symbol) | 0;
+      gram = (gram * 37 + symbol) % GRAMS;
+      if (++run >= 3) this.grams[gram] = 1;
     }
-    gram = (gram * 37 + symbol) % GRAMS;
-    if (++run < 3) continue;
-    const bit = hash(gram) & mask;
-    filter[bit >>> 3] = (filter[bit >>> 3] ?? 0) | (1 << (bit & 7));
+    if (hasDigit && run >= MIN_WORD_LENGTH && isWhole && areEdgesWhole) this.#word(hash);
   }
+
+  #word(hash: number): void {
+    if (this.wordCount === this.words.length) {
+      const larger = new Uint32Array(this.words.length * 2);
+      larger.set(this.words);
+      this.words = larger;
+    }
+    this.words[this.wordCount++] = hash;
+  }
+}
+
+export function buildFilter(chunk: Chunk): Buffer {
+  const marks = new Marks();
+  // Payloads follow each other without a gap; scanned one by one, their edges are edges of words.
+  for (let at = 0; at < chunk.count; at++) marks.scan(chunk.payloadAt(at), true);
+  for (const { tags } of chunk.origins) {
+    for (const value of Object.values(tags)) marks.scan(Buffer.from(value), true);
+  }
+  let gramCount = 0;
+  for (const mark of marks.grams) gramCount += mark;
+  const gramBytes = sizeFor(gramCount * 4, MAX_GRAM_BITS) / 8;
+  const wordBytes = sizeFor(marks.wordCount * BITS_PER_WORD, MAX_WORD_BITS) / 8;
+  const filter = Buffer.alloc(4 + gramBytes + wordBytes);
+  filter.writeUInt32LE(gramBytes, 0);
+  const grams = filter.subarray(4, 4 + gramBytes);
+  const words = filter.subarray(4 + gramBytes);
+  for (let gram = 0; gram < GRAMS; gram++) if (marks.grams[gram]) set(grams, gram);
+  for (let at = 0; at < marks.wordCount; at++) set(words, marks.words[at] ?? 0);
   return filter;
 }
 
-/** The runs of three of what is searched for; a block's text can hold it only if its filter has all of them. */
-export function gramsOf(needle: string): number[] {
-  const grams = new Set<number>();
-  let gram = 0;
-  let run = 0;
-  for (const byte of Buffer.from(needle)) {
-    const symbol = CLASS[byte] ?? 0;
-    run = symbol === 0 ? 0 : run + 1;
-    gram = symbol === 0 ? 0 : (gram * 37 + symbol) % GRAMS;
-    if (run >= 3) grams.add(gram);
-  }
-  return [...grams];
+/** `isWhole`: the needle is known to begin and end where words do, as an id does. */
+export function filterQuery(needle: string, isWhole: boolean): FilterQuery {
+  const marks = new Marks();
+  marks.scan(Buffer.from(needle), isWhole);
+  const grams: number[] = [];
+  for (let gram = 0; gram < GRAMS; gram++) if (marks.grams[gram]) grams.push(gram);
+  return { grams, words: [...marks.words.subarray(0, marks.wordCount)] };
 }
 
-export function mayHold(filter: Uint8Array, grams: readonly number[]): boolean {
-  const mask = filter.length * 8 - 1;
-  return grams.every((gram) => {
-    const bit = hash(gram) & mask;
-    return ((filter[bit >>> 3] ?? 0) & (1 << (bit & 7))) !== 0;
-  });
+export function mayHold(filter: Buffer, query: FilterQuery): boolean {
+  const gramBytes = filter.readUInt32LE(0);
+  const grams = filter.subarray(4, 4 + gramBytes);
+  const words = filter.subarray(4 + gramBytes);
+  return query.words.every((word) => has(words, word)) && query.grams.every((gram) => has(grams, gram));
 }
 
-function hash(gram: number): number {
-  const mixed = Math.imul(gram, 0x9e3779b1);
-  return (mixed ^ (mixed >>> 15)) >>> 0;
+function sizeFor(wanted: number, max: number): number {
+  let bits = MIN_BITS;
+  while (bits < wanted && bits < max) bits *= 2;
+  return bits;
+}
+
+function bitOf(mark: number, filter: Uint8Array): number {
+  const mixed = Math.imul(mark ^ (mark >>> 16), 0x9e3779b1);
+  return ((mixed ^ (mixed >>> 15)) >>> 0) & (filter.length * 8 - 1);
+}
+
+function set(filter: Uint8Array, mark: number): void {
+  const bit = bitOf(mark, filter);
+  filter[bit >>> 3] = (filter[bit >>> 3] ?? 0) | (1 << (bit & 7));
+}
+
+function has(filter: Uint8Array, mark: number): boolean {
+  const bit = bitOf(mark, filter);
+  return ((filter[bit >>> 3] ?? 0) & (1 << (bit & 7))) !== 0;
 }
