@@ -73,7 +73,7 @@ export async function build(ground: Ground, record: ContainerRecord): Promise<Pr
   if (ruled.status === 'rejected') throw ruled.reason;
   if (ran.status === 'rejected') throw ran.reason;
   const started = ran.value;
-  connectContainer(started, place);
+  connectContainer(started, place, ground.mtu);
   ground.seccomp.program ??= await ground.runtime.seccompProgram(handle);
   const process = identify(started);
   if (!process) throw new Error('its first process ended at once');
@@ -106,7 +106,7 @@ async function emptyCgroup(ground: Ground, handle: string): Promise<void> {
   const cgroup = ground.cgroupOf(handle);
   const deadline = ground.clock.monotonic() + PATIENCE_MS;
   while (cgroup.exists()) {
-    for (const pid of cgroup.processes()) signalProcess(pid, 'SIGKILL');
+    cgroup.signalAll('SIGKILL');
     if (cgroup.remove()) return;
     if (ground.clock.monotonic() > deadline) throw new Error(`processes of ${handle} do not end`);
     await ground.clock.sleep(LOOK_MS);

@@ -2,6 +2,7 @@ import { existsSync, readFileSync, readdirSync, rmdirSync, writeFileSync } from 
 import { join } from 'node:path';
 import type { ContainerInfo, LimitRequest } from '#contracts/warden.ts';
 import { systemErrorCode } from '#kernel/errors.ts';
+import { signalProcess } from './processes.ts';
 
 const ROOT = '/sys/fs/cgroup';
 const CPU_PERIOD_US = 100_000;
@@ -56,6 +57,17 @@ export class Cgroup {
     return this.#read('pids', 'cgroup.procs').split('\n').filter(Boolean).map(Number);
   }
 
+  /** Sends a signal to all processes but `spared`, with the group frozen meanwhile: what forks fast would get away. */
+  signalAll(signal: NodeJS.Signals, spared?: number): void {
+    const [file, on, off] = this.version === 2 ? ['cgroup.freeze', '1', '0'] : ['freezer.state', 'FROZEN', 'THAWED'];
+    this.#write('freezer', file, on);
+    try {
+      for (const pid of this.processes()) if (pid !== spared) signalProcess(pid, signal);
+    } finally {
+      this.#write('freezer', file, off);
+    }
+  }
+
   /** How often the kernel has killed here for want of memory. */
   oomKills(): number {
     const [controller, file] = this.version === 2 ? ['', 'memory.events'] : ['memory', 'memory.oom_control'];
@@ -92,12 +104,7 @@ export class Cgroup {
   setLimits(change: LimitRequest): void {
     const isGrowing = (change.memory_in_bytes ?? 0) > this.memory().limit;
     for (const [controller, file, value] of limitWrites(this.version, change, isGrowing)) {
-      try {
-        writeFileSync(join(this.#folder(controller), file), value);
-      } catch (error) {
-        // Kernels without swap accounting have no such file.
-        if (systemErrorCode(error) !== 'ENOENT' || !file.includes('memsw')) throw error;
-      }
+      this.#write(controller, file, value);
     }
   }
 
@@ -124,6 +131,15 @@ export class Cgroup {
 
   #folder(controller: string): string {
     return join(ROOT, this.version === 2 ? '' : controller, this.path);
+  }
+
+  /** A group that is gone, or a kernel that lacks the setting (swap accounting), is no error. */
+  #write(controller: string, file: string, value: string): void {
+    try {
+      writeFileSync(join(this.#folder(controller), file), value);
+    } catch (error) {
+      if (systemErrorCode(error) !== 'ENOENT' && systemErrorCode(error) !== 'ENODEV') throw error;
+    }
   }
 
   /** Empty for a group that is gone. */

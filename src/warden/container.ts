@@ -294,7 +294,7 @@ export class Container {
   }
 
   #signalAll(signal: NodeJS.Signals): void {
-    for (const pid of this.#processes()) signalProcess(pid, signal);
+    this.#ground.cgroupOf(this.handle).signalAll(signal, this.#record.process?.pid);
   }
 
   async #untilQuiet(patience_ms: number, each: () => void): Promise<boolean> {

@@ -65,7 +65,7 @@ function staticText(settings: FirewallSettings): string {
   }
   chain spoof {
     meta nfproto ipv6 drop
-    iifname . ip saddr != @bound drop
+    iifname . ip saddr != @bound counter drop
     ip daddr 127.0.0.0/8 drop
   }
   chain incoming {

@@ -13,7 +13,7 @@ import { FirewallTable } from './firewall-table.ts';
 import { IdMappings } from './id-mapping.ts';
 import { LoopStore } from './loop-store.ts';
 import { prepareCgroups, runFolder } from './namespace.ts';
-import { enableForwarding, type Place, placeOf, slotsIn } from './network.ts';
+import { enableForwarding, hostMtu, type Place, placeOf, slotsIn } from './network.ts';
 import { Runtime } from './runtime.ts';
 import { HostPorts, Slots } from './slots.ts';
 
@@ -35,6 +35,7 @@ export interface Ground extends ComponentContext {
   ports: HostPorts;
   firewall: FirewallTable;
   nameservers: readonly string[];
+  mtu: number;
   /** of compiled seccomp, once a container has run */
   seccomp: { program: string | undefined };
   /** No process can be given more open files than this. */
@@ -72,6 +73,7 @@ export async function prepareGround(config: WardenConfig, context: ComponentCont
     ports: new HostPorts(config.host_port_pool),
     firewall: new FirewallTable(settings),
     nameservers,
+    mtu: hostMtu(),
     seccomp: { program: undefined },
     max_open_files: openFilesLimit(),
     placeOf: (slot) => placeOf(slot, config.name, pool),

@@ -17,6 +17,7 @@ const AF_INET = 2;
 const IFF_UP = 1;
 
 const IFLA_IFNAME = 3;
+const IFLA_MTU = 4;
 const IFLA_LINKINFO = 18;
 const IFLA_NET_NS_PID = 19;
 const IFLA_INFO_KIND = 1;
@@ -90,17 +91,19 @@ function request(what: string, type: number, flags: number, payload: Buffer): Bu
   return answer;
 }
 
-/** A veth pair: `name` here, `peer` in the network namespace of process `pid`. */
-export function createVeth(name: string, peer: { name: string; pid: number }): void {
+/** A veth pair: `name` here, `peer` in the network namespace of process `pid`; packets of up to `mtu` bytes pass it. */
+export function createVeth(name: string, peer: { name: string; pid: number; mtu: number }): void {
+  const size = attribute(IFLA_MTU, uint32(peer.mtu));
   const far = attribute(
     VETH_INFO_PEER,
     linkHeader(0, 0),
     attribute(IFLA_IFNAME, text(peer.name)),
     attribute(IFLA_NET_NS_PID, uint32(peer.pid)),
+    size,
   );
   const info = attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, text('veth')), attribute(IFLA_INFO_DATA, far));
   const near = attribute(IFLA_IFNAME, text(name));
-  change(`veth ${name}`, RTM_NEWLINK, NLM_F_CREATE_EXCL, Buffer.concat([linkHeader(0, 0), near, info]));
+  change(`veth ${name}`, RTM_NEWLINK, NLM_F_CREATE_EXCL, Buffer.concat([linkHeader(0, 0), near, size, info]));
 }
 
 /** The number of an interface in the network namespace that this thread is in. */

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { formatAddress, type AddressRange } from './address.ts';
 import {
   addAddress,
@@ -44,9 +44,9 @@ export function slotsIn(pool: AddressRange): number {
  * Joins the network namespace of process `pid` to the host by a point-to-point pair. IPv6 is off on both ends: nothing filters it
  * yet. `route_localnet` lets 127.0.0.1:host_port of the host reach the container; the firewall refuses the way back.
  */
-export function connectContainer(pid: number, place: Place): void {
+export function connectContainer(pid: number, place: Place, mtu: number): void {
   const near = place.interface;
-  const far = { name: CONTAINER_INTERFACE, pid };
+  const far = { name: CONTAINER_INTERFACE, pid, mtu };
   try {
     createVeth(near, far);
   } catch (error) {
@@ -68,9 +68,11 @@ export function connectContainer(pid: number, place: Place): void {
   });
 }
 
-/** Interfaces of this warden that exist on the host now. */
-export function interfacesOf(name: string): string[] {
-  return readdirSync('/sys/class/net').filter((entry) => entry.startsWith(interfacePrefix(name)));
+/** Of the interface that leads to the world: a container that sent larger packets would lose them where nobody says why. */
+export function hostMtu(): number {
+  const routes = readFileSync('/proc/net/route', 'utf8').split('\n').slice(1);
+  const device = routes.map((line) => line.split('\t')).find((fields) => fields[1] === '00000000')?.[0];
+  return device === undefined ? 1500 : Number(readFileSync(`/sys/class/net/${device}/mtu`, 'utf8'));
 }
 
 /** Containers reach the world through the host only when it forwards. */

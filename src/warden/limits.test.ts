@@ -1,0 +1,116 @@
+import { strict as assert } from 'node:assert';
+import { after, before, describe, test } from 'node:test';
+import type { ContainerLimits, SpawnRequest } from '#contracts/warden.ts';
+import { eventually } from '#testing/eventually.ts';
+import { TestWarden } from '#testing/warden.ts';
+
+const MB = 1024 * 1024;
+const sh = (script: string, more: Partial<SpawnRequest> = {}): SpawnRequest => ({
+  args: ['/bin/sh', '-c', script],
+  ...more,
+});
+const python = (script: string): SpawnRequest => ({ args: ['python3', '-c', script] });
+
+for (const backend of ['btrfs', 'loop'] as const) {
+  describe(`disks on ${backend}`, () => {
+    let warden: TestWarden;
+    before(async () => {
+      warden = await TestWarden.start({ disk_store: { size_mb: 1024, backend } });
+    });
+    after(async () => {
+      await warden[Symbol.asyncDispose]();
+    });
+
+    test('a container that fills its disk is told so, and its neighbour feels nothing', async () => {
+      const limits = { memory_in_bytes: 128 * MB, disk_in_bytes: 32 * MB };
+      const greedy = await warden.client.create({ stack: 'test', limits });
+      const modest = await warden.client.create({ stack: 'test', limits });
+      const filled = await warden.client.run(greedy.handle, sh('dd if=/dev/zero of=big bs=1M count=64'));
+      assert.match(filled.stderr ?? '', /No space left on device|Disk quota exceeded/);
+      const written = await warden.client.run(modest.handle, sh('dd if=/dev/zero of=big bs=1M count=16 && sync big'));
+      assert.equal(written.exit_status, 0, `${written.stderr}`);
+      const used = async (handle: string) => (await warden.client.info(handle)).disk_stat;
+      // btrfs counts when it commits, every 5 s.
+      await eventually('what is written is counted', async () => (await used(modest.handle)).bytes_used >= 16 * MB);
+      assert.ok((await used(greedy.handle)).bytes_used <= 32 * MB);
+      assert.equal((await used(greedy.handle)).bytes_limit, 32 * MB);
+      const grow = warden.client.limit(greedy.handle, { disk_in_bytes: 64 * MB });
+      if (backend === 'loop') {
+        await assert.rejects(grow, /its size is for good/);
+      } else {
+        await grow;
+        const more = await warden.client.run(greedy.handle, sh('dd if=/dev/zero of=more bs=1M count=16 && sync more'));
+        assert.equal(more.exit_status, 0, `${more.stderr}`);
+      }
+      for (const { handle } of [greedy, modest]) await warden.client.destroy(handle);
+    });
+  });
+}
+
+describe('limits', () => {
+  let warden: TestWarden;
+  before(async () => {
+    warden = await TestWarden.start();
+  });
+  after(async () => {
+    await warden[Symbol.asyncDispose]();
+  });
+
+  async function create(limits: Partial<ContainerLimits>) {
+    const all = { memory_in_bytes: 128 * MB, disk_in_bytes: 64 * MB, ...limits };
+    return (await warden.client.create({ stack: 'test', limits: all })).handle;
+  }
+
+  test('a job that takes more memory than the container has is killed, and the exit says why', async () => {
+    const handle = await create({ memory_in_bytes: 32 * MB });
+    const result = await warden.client.run(handle, python('x = bytearray(200 << 20); print(len(x))'));
+    assert.deepEqual([result.exit_status, result.oom, result.stdout], [137, true, '']);
+    assert.deepEqual((await warden.client.info(handle)).events, ['out of memory']);
+    const next = await warden.client.run(handle, sh('echo fine'));
+    assert.deepEqual([next.exit_status, next.oom], [0, false]);
+    await warden.client.destroy(handle);
+  });
+
+  test('a fork bomb finds its end in the limit of processes', async () => {
+    const handle = await create({ pids: 40 });
+    const bomb = 'import os, time\nwhile True:\n  try: os.fork()\n  except OSError: time.sleep(0.001)';
+    const job_id = await warden.client.spawn(handle, python(bomb));
+    await eventually('the limit is reached', async () => (await warden.client.info(handle)).pids >= 30);
+    assert.ok((await warden.client.info(handle)).pids <= 40);
+    await warden.client.stop(handle, { kill: true });
+    assert.notEqual((await warden.client.link(handle, job_id)).exit_status, 0);
+    await warden.client.destroy(handle);
+  });
+
+  test('open files are limited by the container and by the job', async () => {
+    const handle = await create({ nofile: 512 });
+    const count = async (rlimits: SpawnRequest['rlimits']) =>
+      (await warden.client.run(handle, sh('ulimit -n; ulimit -Hn', { rlimits }))).stdout;
+    assert.equal(await count({}), '512\n512\n');
+    assert.equal(await count({ nofile: 100 }), '100\n100\n');
+    await warden.client.destroy(handle);
+  });
+
+  test('a cap on CPU throttles, and shares are what was asked for', async () => {
+    const handle = await create({ cpu_quota: 0.2, cpu_shares: 512 });
+    await warden.client.run(handle, python('import time\nend = time.time() + 1\nwhile time.time() < end: pass'));
+    const { usage_ns, throttled_ns } = (await warden.client.info(handle)).cpu_stat;
+    assert.ok(throttled_ns > 0, 'it was throttled');
+    assert.ok(usage_ns < 0.8e9, `${usage_ns} ns of CPU`);
+    await warden.client.destroy(handle);
+  });
+
+  test('limits change while the container runs, up and down, and are what info says', async () => {
+    const handle = await create({ memory_in_bytes: 64 * MB });
+    const eat = (megabytes: number) => python(`x = bytearray(${megabytes} << 20)`);
+    assert.equal((await warden.client.run(handle, eat(100))).oom, true);
+    const after = await warden.client.limit(handle, { memory_in_bytes: 256 * MB, pids: 99 });
+    assert.deepEqual([after.memory_in_bytes, after.pids, after.disk_in_bytes], [256 * MB, 99, 64 * MB]);
+    assert.equal((await warden.client.run(handle, eat(100))).exit_status, 0);
+    assert.equal((await warden.client.info(handle)).memory_stat.limit, 256 * MB);
+    await warden.client.limit(handle, { memory_in_bytes: 64 * MB });
+    assert.equal((await warden.client.run(handle, eat(100))).oom, true);
+    assert.deepEqual((await warden.client.limit(handle)).memory_in_bytes, 64 * MB);
+    await warden.client.destroy(handle);
+  });
+});
