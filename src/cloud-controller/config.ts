@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { BlobstoreConfig } from '#blobs/config.ts';
 
 /** The v3 API version that `GET /` announces; the cf CLI turns features on by it. */
 export const API_VERSION = '3.211.0';
@@ -22,9 +23,10 @@ export const CloudControllerConfig = z.strictObject({
     max_connections: z.number().int().min(2).default(20),
   }),
   nats: z.strictObject({
-    servers: z.array(z.string()).min(1),
-    user: z.string().optional(),
-    password: z.string().optional(),
+    servers: z
+      .array(z.string())
+      .min(1)
+      .describe("nats://[user:password@]host:port; the first one's user is everybody's"),
   }),
   name: z.string().default('Ingot'),
   description: z.string().default('Cloud Foundry in one repository'),
@@ -54,10 +56,7 @@ export const CloudControllerConfig = z.strictObject({
       .describe('looks up user names (scim.userids or scim.read)'),
     timeout_ms: z.number().int().default(5_000),
   }),
-  blobstore: z
-    .looseObject({ kind: z.string().default('folder') })
-    .default({ kind: 'folder' })
-    .describe('where packages, droplets, buildpacks and caches are kept'),
+  blobstore: BlobstoreConfig.describe('where packages, droplets, buildpacks and caches are kept'),
   cc_partition: z.string().default('default'),
   default_stack: z.string().default('cflinuxfs4'),
   stacks: z

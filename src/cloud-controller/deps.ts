@@ -5,6 +5,7 @@ import type { CloudControllerConfig } from './config.ts';
 import type { Effects } from './effects.ts';
 import type { JobQueue } from './jobs/queue.ts';
 import type { JobRegistry } from './jobs/registry.ts';
+import type { AppsSide } from './runtime/apps-side.ts';
 import type { Db } from './tables.ts';
 import type { UserDirectory } from './users/directory.ts';
 
@@ -16,6 +17,7 @@ export interface Deps {
   jobs: JobQueue;
   operations: JobRegistry;
   effects: Effects;
+  apps: AppsSide;
   directory: UserDirectory;
   clock: Clock;
   log: Log;

@@ -12,10 +12,3 @@ export interface Effects {
   /** What started processes and running tasks of these spaces hold; for usage summaries. */
   usageOf(space_guids: readonly string[]): Promise<{ started_instances: number; memory_in_mb: number }>;
 }
-
-/** The effects while no resource makes apps: there is nothing that could change. */
-export const NO_APPS: Effects = {
-  routesChanged: async () => {},
-  deleteApps: async () => {},
-  usageOf: async () => ({ started_instances: 0, memory_in_mb: 0 }),
-};

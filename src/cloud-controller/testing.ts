@@ -1,9 +1,13 @@
 import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { exportJWK, generateKeyPair, SignJWT, type JWK } from 'jose';
 import { Database } from '#db/database.ts';
 import { systemClock } from '#kernel/clock.ts';
 import { createLog, silentLog } from '#kernel/log.ts';
+import { freePort } from '#testing/free-port.ts';
 import { TestNats } from '#testing/nats.ts';
 import { TestPostgres } from '#testing/postgres.ts';
 import { CloudControllerConfig } from './config.ts';
@@ -168,7 +172,7 @@ export class TestUser {
         authorization: `bearer ${this.#token}`,
         ...headers,
       },
-      ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+      ...(body !== undefined && { body: isRaw(body) ? body : JSON.stringify(body) }),
     });
     return new Answer(response, await response.text());
   }
@@ -238,11 +242,15 @@ export class TestCloudController implements AsyncDisposable {
     const nats = stack.use(await TestNats.start());
     const uaa = stack.use(await FakeUaa.start());
     const url = await postgres.createDatabase();
+    const folder = await mkdtemp(join(tmpdir(), 'ingot-cc-blobs-'));
+    stack.defer(async () => await rm(folder, { recursive: true }));
+    const internal_port = await freePort();
     const config = CloudControllerConfig.parse({
       external: { port: 0 },
-      internal: { port: 0 },
+      internal: { port: internal_port },
       internal_api: { user: 'internal', password: 'secret' },
-      internal_url: 'http://127.0.0.1:1',
+      internal_url: `http://127.0.0.1:${internal_port}`,
+      blobstore: { kind: 'folder', folder, min_free_mb: 0 },
       database: { url, max_connections: 5 },
       nats: { servers: [nats.url] },
       system_domain: 'cf.localhost',
@@ -287,4 +295,8 @@ async function makeUser(
   uaa.users.push({ id: guid, userName: options.username, origin: 'uaa' });
   const token = await uaa.token({ guid, username: options.username, scopes: options.scopes });
   return new TestUser({ guid, username: options.username, base: options.base, token });
+}
+
+function isRaw(body: unknown): body is string | Uint8Array<ArrayBuffer> {
+  return typeof body === 'string' || body instanceof Uint8Array;
 }
