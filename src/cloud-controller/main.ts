@@ -1,21 +1,24 @@
 import { join } from 'node:path';
-import { announceComponent } from '#bus/announce.ts';
 import { Bus } from '#bus/bus.ts';
 import { registerRoutes } from '#bus/route-registrar.ts';
 import { Database } from '#db/database.ts';
 import { migrate } from '#db/migrate.ts';
 import { listen } from '#http/server.ts';
-import { StatusServer } from '#http/status-server.ts';
 import type { ComponentContext, RunningComponent } from '#kernel/component.ts';
 import { Links } from './api/links.ts';
-import { API_VERSION, type CloudControllerConfig } from './config.ts';
+import { appEffects } from './apps/effects.ts';
+import { sweepEventsHourly } from './audit-events/sweep.ts';
+import { installBuildpacks } from './buildpacks/install.ts';
+import type { CloudControllerConfig } from './config.ts';
 import type { Deps } from './deps.ts';
-import { NO_APPS } from './effects.ts';
 import { createApiServer } from './http.ts';
+import { createInternalServer } from './internal/http.ts';
 import { JobQueue } from './jobs/queue.ts';
 import { JobRegistry } from './jobs/registry.ts';
 import { JobRunner } from './jobs/runner.ts';
+import { openAppsSide } from './runtime/apps-side.ts';
 import { seed } from './seed/store.ts';
+import { openStatus } from './status.ts';
 import type { CcTables } from './tables.ts';
 import { UserDirectory } from './users/directory.ts';
 
@@ -32,15 +35,8 @@ export async function start(config: CloudControllerConfig, context: ComponentCon
     new Database<CcTables>({ url, max_connections, application_name: 'cloud-controller', log }),
   );
   await seed(database.query, config);
-  const { servers, user, password = '' } = config.nats;
-  const bus = stack.use(
-    await Bus.connect({
-      servers,
-      name: 'cloud-controller',
-      log,
-      ...(user !== undefined && { credentials: { user, password } }),
-    }),
-  );
+  const bus = stack.use(await Bus.connect({ ...config.nats, name: 'cloud-controller', log }));
+  const apps = stack.use(await openAppsSide({ config, db: database.query, bus, clock, log }));
   const links = new Links(config.urls.api);
   const operations = new JobRegistry();
   const { job_timeout_s: timeout_s, job_retention_days: retention_days } = config.limits;
@@ -53,27 +49,27 @@ export async function start(config: CloudControllerConfig, context: ComponentCon
     links,
     jobs: new JobQueue({ links, wake: () => runner.wake() }),
     operations,
-    effects: NO_APPS,
+    effects: appEffects(database.query, apps),
+    apps,
     directory: new UserDirectory({ ...config.uaa, clock }),
     clock,
     log,
   };
+  await installBuildpacks(deps);
+  const internal = createInternalServer(deps);
+  stack.defer(async () => await internal.close());
+  await listen(internal, config.internal);
   const external = createApiServer(deps);
   stack.defer(async () => await external.close());
   const { port } = await listen(external, config.external);
   const host = new URL(config.urls.api).hostname;
   stack.use(registerRoutes({ bus, clock, routes: [{ host: config.route_host, port, uris: [host] }] }));
-  if (config.status) {
-    const { user, password, ...at } = config.status;
-    const status = stack.use(await StatusServer.start({ ...at, credentials: { user, password } }));
-    const { address, credentials } = status;
-    const about = { type: 'CloudController', index: config.index, version: API_VERSION };
-    stack.use(announceComponent({ bus, host: address, credentials, ...about }));
-  }
+  if (config.status) stack.use(await openStatus(config.status, { bus, index: config.index }));
+  stack.use(sweepEventsHourly(deps, config.limits.event_retention_days));
   runner.wake();
   const running = stack.move();
   return {
-    addresses: { external: `http://${config.external.host}:${port}` },
+    addresses: { external: `http://${config.external.host}:${port}`, internal: config.internal_url },
     [Symbol.asyncDispose]: async () => await running.disposeAsync(),
   };
 }

@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify';
+import { registerAppResources } from './apps-resources.ts';
 import type { Deps } from './deps.ts';
 import { registerDomainEndpoints } from './domains/endpoints.ts';
 import { registerFeatureFlagEndpoints } from './feature-flags/endpoints.ts';
@@ -14,6 +15,11 @@ import { registerEnvironmentVariableGroupEndpoints } from './environment-variabl
 import { registerOrganizationQuotaEndpoints } from './quotas/organization-endpoints.ts';
 import { registerSpaceQuotaEndpoints } from './quotas/space-endpoints.ts';
 import { registerStackEndpoints } from './stacks/endpoints.ts';
+import { registerBuildpackEndpoints } from './buildpacks/endpoints.ts';
+import { registerIsolationSegmentEndpoints } from './isolation-segments/endpoints.ts';
+import { registerSecurityGroupEndpoints } from './security-groups/endpoints.ts';
+import { registerServiceLists } from './services/endpoints.ts';
+import { registerUsageEndpoints } from './usage-events/endpoints.ts';
 import { registerJobEndpoints } from './jobs/endpoints.ts';
 import { registerRootEndpoints } from './root/endpoints.ts';
 
@@ -35,6 +41,12 @@ const RESOURCES: readonly ((server: FastifyInstance, deps: Deps) => void)[] = [
   registerRouteRelationEndpoints,
   registerSpaceEndpoints,
   registerUserEndpoints,
+  registerBuildpackEndpoints,
+  registerIsolationSegmentEndpoints,
+  registerSecurityGroupEndpoints,
+  registerServiceLists,
+  registerUsageEndpoints,
+  registerAppResources,
 ];
 
 export function registerResources(server: FastifyInstance, deps: Deps): void {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { sql } from 'kysely';
+import { seedSharedSegment } from '../isolation-segments/store.ts';
 import type { Db, SecurityGroupRule, Trx } from '../tables.ts';
 
 const LOCK_KEY = 4_906_152;
@@ -35,6 +36,7 @@ export async function seed(db: Db, wanted: Seed): Promise<void> {
     await seedQuota(trx);
     await seedDomains(trx, wanted);
     await seedSecurityGroups(trx);
+    await seedSharedSegment(trx);
     for (const stack of wanted.stacks) {
       await trx
         .insertInto('stacks')
