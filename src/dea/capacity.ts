@@ -1,3 +1,5 @@
+import type { DeaConfig } from './config.ts';
+
 export interface Amount {
   memory_mb: number;
   disk_mb: number;
@@ -10,6 +12,13 @@ export class Capacity {
 
   constructor(total: Amount) {
     this.total = total;
+  }
+
+  static of(resources: DeaConfig['resources']): Capacity {
+    return new Capacity({
+      memory_mb: resources.memory_mb * resources.memory_overcommit_factor,
+      disk_mb: resources.disk_mb * resources.disk_overcommit_factor,
+    });
   }
 
   /** Takes `amount` for `holder`, or says what lacks; a holder that is known gets no second amount. */

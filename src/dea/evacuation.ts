@@ -33,3 +33,9 @@ export async function evacuate(options: {
   await cell.stopAll('DEA_EVACUATION');
   log.info({}, 'evacuation ended');
 }
+
+/** Stops every instance with its grace, for a machine that is taken down. */
+export async function stopAll(cell: Cell): Promise<void> {
+  cell.takeNoMoreWork();
+  await cell.stopAll('DEA_SHUTDOWN');
+}

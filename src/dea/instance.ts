@@ -270,7 +270,11 @@ export class Instance {
       clock,
       log: this.#log,
       quit: AbortSignal.any([this.#over.signal, this.#stopping.signal]),
-      healthy: async () => await this.#become('RUNNING'),
+      healthy: async () => {
+        const duration_ms = Math.round(clock.now() - this.#record.started_at_ms);
+        this.#need.log.info({ instance: this.start.instance, duration_ms }, 'instance running');
+        await this.#become('RUNNING');
+      },
       ready: async (is_ready) => {
         this.#record.is_ready = is_ready;
         await this.#need.changed(this);

@@ -9,6 +9,8 @@ export interface ReportsOptions {
   internal_api: Credentials;
   /** How long one is offered before it is given up. */
   report_for_s: number;
+  /** What was not taken, or not ended, when the process before this one did. */
+  known: readonly PendingReport[];
   clock: Clock;
   log: Log;
   /** The list changed and is to be saved. */
@@ -31,6 +33,7 @@ export class Reports implements AsyncDisposable {
 
   constructor(options: ReportsOptions) {
     this.#options = options;
+    for (const report of options.known) this.#pending.set(report.guid, report);
   }
 
   get pending(): PendingReport[] {

@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { OrderReply } from '#contracts/dea.ts';
 import type { StagingMessage, StagingResult } from '#contracts/staging.ts';
@@ -97,13 +96,12 @@ export class Stager implements AsyncDisposable {
 
   /** Tells the end of builds that were under way when this process was killed, and clears away after them. */
   async recover(task_ids: readonly string[]): Promise<void> {
-    const { dea, reports, base_dir } = this.#options;
+    const { dea, reports } = this.#options;
     const error = { code: 'StagingError' as const, message: 'Staging error: the cell was restarted during staging' };
     for (const guid of task_ids) {
       await reports.send({ kind: 'staging', guid, result: { outcome: 'failed', dea, error } });
       await destroyContainer(this.#options, stagingHandle(guid));
     }
-    await rm(join(base_dir, 'staging'), { recursive: true, force: true });
   }
 
   /** Resolves when no build is left. */
