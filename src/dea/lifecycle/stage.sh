@@ -4,6 +4,7 @@
 # Source: docs.cloudfoundry.org, custom buildpacks; exit codes as buildpackapplifecycle has them.
 #
 #   stage.sh build detect|given BUILDPACK…   runs the buildpacks, in order; BUILDPACK is a folder, or git:URL[#BRANCH]
+#   stage.sh fetch URL FILE                  downloads a buildpack's zip, for the cell to look at and unpack
 #   stage.sh pack STAGING_INFO               makes /tmp/droplet.tgz, and /tmp/cache.tgz unless the cache is empty
 #
 # What the cell needs to know of a build is left in /tmp/result: `chosen` (the buildpacks' places in the list, a line each),
@@ -180,6 +181,18 @@ launch_environment() {
   return 0
 }
 
+# From in here, so that a user's URL reaches what the user's containers may reach, and not what the cell may.
+fetch() {
+  mkdir -p "$(dirname "$2")"
+  if command -v curl >/dev/null; then
+    curl --fail --silent --show-error --location --retry 2 --output "$2" -- "$1" ||
+      fail $UNUSABLE "Failed to download the buildpack $1"
+  else
+    python3 -c 'import sys, urllib.request; urllib.request.urlretrieve(sys.argv[1], sys.argv[2])' "$1" "$2" 2>/dev/null ||
+      fail $UNUSABLE "Failed to download the buildpack $1"
+  fi
+}
+
 pack() {
   local staged=$root/staged
   # Level 3 packs a large node_modules in half the time of the default, for a few percent more bytes.
@@ -194,6 +207,7 @@ pack() {
 
 case ${1:-} in
   build) shift && build "$@" ;;
+  fetch) shift && fetch "$@" ;;
   pack) shift && pack "$@" ;;
   *) fail 2 "stage.sh: unknown phase ${1:-}" ;;
 esac

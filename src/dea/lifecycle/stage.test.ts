@@ -142,6 +142,16 @@ describe('the lifecycle in the container', () => {
     assert.match(absent.stderr, /Failed to clone the buildpack/);
   });
 
+  it("downloads a user's zip, or says that it cannot", async () => {
+    await using stage = await Stage.make();
+    await writeFile(stage.at('served'), 'bytes');
+    assert.equal(stage.run('fetch', `file://${stage.at('served')}`, stage.at('fetched/0.zip')).status, 0);
+    assert.equal(await stage.text('fetched/0.zip'), 'bytes');
+    const absent = stage.run('fetch', `file://${stage.at('absent')}`, stage.at('fetched/1.zip'));
+    assert.equal(absent.status, 227);
+    assert.match(absent.stderr, /Failed to download the buildpack file:/);
+  });
+
   it('packs a droplet for vcap, and a cache unless it is empty', async () => {
     await using stage = await Stage.make();
     await writeFile(stage.at('app/run'), 'x');

@@ -27,7 +27,7 @@ describe('staging', { skip: process.getuid?.() === 0 ? false : 'containers need 
     return { key: name, name, url: uri, sha256, kind: 'admin' };
   };
   const message = async (
-    files: Record<string, string>,
+    files: Record<string, string | Buffer>,
     change: Partial<StagingMessage> = {},
   ): Promise<StagingMessage> => {
     const app = crypto.randomUUID();
@@ -109,6 +109,22 @@ describe('staging', { skip: process.getuid?.() === 0 ? false : 'containers need 
     await ended(next);
     await eventually('what the first build kept', () => logOf(order).includes('kept'));
     assert.equal(cell.controller.fetched.filter((path) => path === '/buildpacks/never').length, 1);
+  });
+
+  it("fetches a user's own zip from within the container, and judges it outside", async () => {
+    const zip = await zipOf({ 'bin/compile': script('echo my own buildpack') });
+    const own = (url: string): StagingBuildpack => ({ key: url, name: url, url, kind: 'zip' });
+    const files = { 'own.zip': zip, 'bad.zip': 'no zip' };
+    const stage = async (url: string) => await message(files, { buildpacks: [own(url)], detect: false });
+    const good = await stage('file:///tmp/app/own.zip');
+    assert.equal((await ended(good)).outcome, 'staged');
+    await eventually('its words', () => logOf(good).includes('my own buildpack'));
+    assert.match(failureOf(await ended(await stage('file:///tmp/app/bad.zip'))).message, /not a valid zip/);
+    const absent = await stage('file:///tmp/app/absent.zip');
+    assert.match(failureOf(await ended(absent)).message, /a buildpack could not be used/);
+    await eventually('why', () =>
+      logOf(absent).includes('Failed to download the buildpack file:///tmp/app/absent.zip'),
+    );
   });
 
   it('says so when no buildpack wants the app', async () => {

@@ -92,12 +92,13 @@ export class Build {
     }
   }
 
-  /** Where each buildpack is: a folder of the host to be mounted, or undefined for one that the container clones. */
+  /** Where each buildpack is: a folder of the host to be mounted, or undefined for one that the container fetches. */
   async #buildpacks(held: StagingBuildpack[]): Promise<(string | undefined)[]> {
     return await this.phases.during('downloading buildpacks', async () => {
       return await Promise.all(
         this.#message.buildpacks.map(async (buildpack) => {
-          if (buildpack.kind === 'git') return undefined;
+          // A user's own URL is followed from within the container only.
+          if (buildpack.kind !== 'admin') return undefined;
           this.#need.say(`Downloading ${buildpack.name}...`);
           const folder = await this.#need.buildpacks.acquire(buildpack, this.#signal).catch((error: unknown) => {
             throw this.#failed(`the buildpack ${buildpack.name} could not be had`, error);
@@ -205,11 +206,32 @@ export class Build {
   }
 
   async #runBuildpacks(folders: readonly (string | undefined)[]): Promise<void> {
-    const places = this.#message.buildpacks.map(({ url }, place) =>
-      folders[place] === undefined ? `git:${url}` : this.#placeOf(place),
-    );
+    const places: string[] = [];
+    for (const [place, { kind, url }] of this.#message.buildpacks.entries()) {
+      if (folders[place] !== undefined) places.push(this.#placeOf(place));
+      else if (kind === 'git') places.push(`git:${url}`);
+      else
+        places.push(await this.phases.during('downloading buildpacks', async () => await this.#fetchZip(place, url)));
+    }
     const mode = this.#message.detect ? 'detect' : 'given';
     await this.phases.during('running the buildpacks', async () => await this.#lifecycle('build', [mode, ...places]));
+  }
+
+  /** A zip that a user named: fetched inside, judged and unpacked here, and put back inside. */
+  async #fetchZip(place: number, url: string): Promise<string> {
+    const { work_dir, config, warden } = this.#need;
+    const inside = `/tmp/fetched/${place}.zip`;
+    await this.#lifecycle('fetch', [url, inside]);
+    try {
+      const zip = await this.#copyFile(inside);
+      const folder = join(work_dir, `buildpack-${place}`);
+      const { max_package_bytes: max_bytes, max_package_entries: max_entries } = config.staging;
+      await unpackZip(zip.path, folder, { max_bytes, max_entries, links: 'inside' });
+      await warden.copyIn(this.#handle, `/tmp/fetched/${place}`, tarStream(folder));
+    } catch (error) {
+      throw this.#failed(`the buildpack ${url} could not be used`, error);
+    }
+    return `/tmp/fetched/${place}`;
   }
 
   async #result(): Promise<BuildResult> {
@@ -285,12 +307,12 @@ export class Build {
     });
   }
 
-  async #lifecycle(phase: 'build' | 'pack', parameters: readonly string[]): Promise<void> {
+  async #lifecycle(phase: 'fetch' | 'build' | 'pack', parameters: readonly string[]): Promise<void> {
     const { warden, clock, say, config } = this.#need;
     const timeout_s = Math.min(this.#message.timeout_s, config.staging.max_staging_duration_s);
     const env = stagingEnvironment(this.#message, { memory_mb: this.memory_mb, timeout_s });
     const args = ['/bin/bash', RUNNER, phase, ...parameters];
-    const job_id = await warden.spawn(this.#handle, { args, env, cwd: '/home/vcap', job_id: phase });
+    const job_id = await warden.spawn(this.#handle, { args, env, cwd: '/home/vcap' });
     const job = { warden, clock, handle: this.#handle, job_id, signal: this.#signal };
     const [end] = await Promise.all([
       awaitEnd(job),

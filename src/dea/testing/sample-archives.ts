@@ -5,19 +5,19 @@ import { packTarGz } from '#archive/pack-tar.ts';
 import { packZip, zipSourcesOf } from '#archive/pack-zip.ts';
 
 /** Bytes of a droplet whose files are these; those under `bin/` or with a `#!` are executable. */
-export async function dropletOf(files: Record<string, string>): Promise<Buffer> {
+export async function dropletOf(files: Record<string, string | Buffer>): Promise<Buffer> {
   return await withTree({ 'staging_info.yml': '{}', ...files }, async (folder, target) => {
     await packTarGz(folder, target, { owner: { uid: 2000, gid: 2000 } });
   });
 }
 
 /** As dropletOf, as a zip: a package or a buildpack. */
-export async function zipOf(files: Record<string, string>): Promise<Buffer> {
+export async function zipOf(files: Record<string, string | Buffer>): Promise<Buffer> {
   return await withTree(files, async (folder, target) => await packZip(await zipSourcesOf(folder), target));
 }
 
 async function withTree(
-  files: Record<string, string>,
+  files: Record<string, string | Buffer>,
   pack: (folder: string, target: string) => Promise<void>,
 ): Promise<Buffer> {
   const root = await mkdtemp(join(tmpdir(), 'ingot-sample-'));
@@ -26,7 +26,7 @@ async function withTree(
       const target = join(root, 'tree', path);
       await mkdir(dirname(target), { recursive: true });
       await writeFile(target, text);
-      await chmod(target, text.startsWith('#!') ? 0o755 : 0o644);
+      await chmod(target, String(text).startsWith('#!') ? 0o755 : 0o644);
     }
     await pack(join(root, 'tree'), join(root, 'archive'));
     return await readFile(join(root, 'archive'));
