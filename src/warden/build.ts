@@ -5,8 +5,8 @@ import type { ContainerRecord } from './depot.ts';
 import type { ContainerRules } from './firewall.ts';
 import type { Ground } from './ground.ts';
 import { connectContainer } from './network.ts';
-import { containerSpec } from './oci-spec.ts';
-import { identify, processesWith, type ProcessIdentity, signalProcess } from './processes.ts';
+import { containerSpec, REAPER } from './oci-spec.ts';
+import { commandOf, identify, processesWith, type ProcessIdentity, signalProcess } from './processes.ts';
 import { mountRootFs, unmountRootFs } from './root-fs.ts';
 
 const CA_BUNDLE = '/etc/ssl/certs/ca-certificates.crt';
@@ -73,11 +73,25 @@ export async function build(ground: Ground, record: ContainerRecord): Promise<Pr
   if (ruled.status === 'rejected') throw ruled.reason;
   if (ran.status === 'rejected') throw ran.reason;
   const started = ran.value;
+  await untilReaping(ground, started);
   connectContainer(started, place, ground.mtu);
   ground.seccomp.program ??= await ground.runtime.seccompProgram(handle);
   const process = identify(started);
   if (!process) throw new Error('its first process ended at once');
   return process;
+}
+
+/**
+ * crun says that it has started the container while its first process may still be on its way into the last namespaces: whoever
+ * enters it then is refused. All is done once the reaper runs.
+ */
+async function untilReaping(ground: Ground, pid: number): Promise<void> {
+  const deadline = ground.clock.monotonic() + PATIENCE_MS;
+  while (commandOf(pid) !== REAPER[0]) {
+    if (!identify(pid)) throw new Error('its first process ended at once');
+    if (ground.clock.monotonic() > deadline) throw new Error('its first process does not start');
+    await ground.clock.sleep(1);
+  }
 }
 
 /** Containers trust what the host trusts, where that is asked for. */

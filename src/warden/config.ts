@@ -63,6 +63,12 @@ export const WardenConfig = z
       .enum(['crun', 'process'])
       .default('crun')
       .describe('process: no isolation at all, for development without root; not there yet'),
+    job_log_keep_mb: z
+      .number()
+      .int()
+      .positive()
+      .default(16)
+      .describe("of each job's output, the newest; what lies before it is given back to the disk"),
     log_level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
   })
   .refine((c) => c.host_port_pool.first <= c.host_port_pool.last, 'host_port_pool.first must not be above last');

@@ -148,6 +148,9 @@ export class Container {
       written[line.name].push(text, Buffer.from(line.partial ? '' : '\n'));
     }
     const result = await job.end;
+    // Nobody else knows of it.
+    this.jobs.delete(job.job_id);
+    this.#ground.depot.removeJob(this.handle, job.job_id);
     return {
       ...result,
       stdout: Buffer.concat(written.stdout).toString(),
@@ -249,9 +252,10 @@ export class Container {
   }
 
   #jobOptions() {
-    const { depot } = this.#ground;
+    const { depot, config } = this.#ground;
     return {
       depot,
+      log_keep_bytes: config.job_log_keep_mb * 1024 * 1024,
       handle: this.handle,
       oomKills: () => {
         const kills = this.#ground.cgroupOf(this.handle).oomKills();

@@ -1,18 +1,22 @@
-import { existsSync, type FSWatcher, mkdirSync, readFileSync, watch } from 'node:fs';
+import { closeSync, existsSync, type FSWatcher, mkdirSync, openSync, readFileSync, statSync, watch } from 'node:fs';
 import { dirname } from 'node:path';
 import type { JobResult } from '#contracts/warden.ts';
 import type { Depot, JobRecord } from './depot.ts';
 import { identify, isAlive, processesWith } from './processes.ts';
 import { type JobFiles, jobFiles } from './runtime.ts';
+import { punchHole } from './syscalls.ts';
 
 /** Nobody tells us when conmon is killed: so often we look whether anyone is left who will write an exit status. */
 const LOOK_MS = 2000;
+const BLOCK = 4096;
 
 export interface JobOptions {
   depot: Depot;
   handle: string;
   record: JobRecord;
   oomKills: () => number;
+  /** Of the log so much is kept on disk, the newest; what was read before it was trimmed is not lost. */
+  log_keep_bytes: number;
 }
 
 /**
@@ -25,6 +29,7 @@ export class Job {
   readonly #options: JobOptions;
   #record: JobRecord;
   #watcher: FSWatcher | undefined;
+  #trimmed = 0;
   #timer: NodeJS.Timeout | undefined;
   #resolve: (result: JobResult) => void = () => {};
 
@@ -57,7 +62,10 @@ export class Job {
     mkdirSync(dirname(this.files.exit), { recursive: true });
     this.#watcher = watch(dirname(this.files.exit), () => this.#look());
     this.#watcher.on('error', () => {});
-    this.#timer = setInterval(() => this.#look(), LOOK_MS);
+    this.#timer = setInterval(() => {
+      this.#trimLog();
+      this.#look();
+    }, LOOK_MS);
     this.#look();
   }
 
@@ -102,11 +110,27 @@ export class Job {
   }
 
   #finish(exit_status: number): void {
+    this.#trimLog();
     const oom = this.#options.oomKills() > this.#record.oom_kills_before;
     const result = { exit_status, oom };
     this.#update({ ...this.#record, result });
     this.close();
     this.#resolve(result);
+  }
+
+  /** The file keeps its length, so that offsets stay true; its beginning becomes a hole. */
+  #trimLog(): void {
+    const size = statSync(this.files.log, { throwIfNoEntry: false })?.size ?? 0;
+    const surplus = size - this.#options.log_keep_bytes;
+    const end = surplus - (surplus % BLOCK);
+    if (end <= this.#trimmed) return;
+    const fd = openSync(this.files.log, 'r+');
+    try {
+      punchHole(fd, this.#trimmed, end - this.#trimmed);
+      this.#trimmed = end;
+    } finally {
+      closeSync(fd);
+    }
   }
 
   #update(record: JobRecord): void {

@@ -1,4 +1,6 @@
 import { strict as assert } from 'node:assert';
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { ContainerLimits, SpawnRequest } from '#contracts/warden.ts';
 import { eventually } from '#testing/eventually.ts';
@@ -50,7 +52,7 @@ for (const backend of ['btrfs', 'loop'] as const) {
 describe('limits', () => {
   let warden: TestWarden;
   before(async () => {
-    warden = await TestWarden.start();
+    warden = await TestWarden.start({ job_log_keep_mb: 1 });
   });
   after(async () => {
     await warden[Symbol.asyncDispose]();
@@ -97,6 +99,19 @@ describe('limits', () => {
     const { usage_ns, throttled_ns } = (await warden.client.info(handle)).cpu_stat;
     assert.ok(throttled_ns > 0, 'it was throttled');
     assert.ok(usage_ns < 0.8e9, `${usage_ns} ns of CPU`);
+    await warden.client.destroy(handle);
+  });
+
+  test('a job that writes without end takes no more of the disk than is kept, and its newest lines can be read', async () => {
+    const handle = await create({});
+    const job_id = await warden.client.spawn(handle, sh('seq -f "line %012.0f of a long log" 1 800000; echo last'));
+    await warden.client.link(handle, job_id);
+    const lines = [];
+    for await (const line of warden.client.stream(handle, job_id)) if ('name' in line) lines.push(line);
+    assert.equal(Buffer.from(lines.at(-1)?.data ?? '', 'base64').toString(), 'last');
+    assert.ok(lines.length < 400_000, `${lines.length} lines are kept`);
+    const log = statSync(join(warden.depot, 'containers', handle, 'jobs', job_id, 'log'));
+    assert.ok(log.size > 40 * MB && log.blocks * 512 < 8 * MB, `${log.size} bytes, ${log.blocks} blocks`);
     await warden.client.destroy(handle);
   });
 

@@ -64,7 +64,7 @@ const MASKED = [
 const READ_ONLY = ['bus', 'fs', 'irq', 'sys', 'sysrq-trigger'].map((name) => `/proc/${name}`);
 
 /** What pid 1 runs: it reaps what is left without a parent, and nothing else. */
-const REAPER = ['/usr/bin/catatonit', '-P'];
+export const REAPER = ['/usr/bin/catatonit', '-P'];
 
 export function containerSpec(options: SpecOptions): object {
   const { rootfs, hostname, cgroup_path, ids, limits, bind_mounts, seccomp_program } = options;

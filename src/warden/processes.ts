@@ -15,6 +15,15 @@ export function identify(pid: number): ProcessIdentity | undefined {
   return state === 'Z' || state === 'X' || started === undefined ? undefined : { pid, started };
 }
 
+/** The first argument of a process, what it was started as; undefined when it is gone. */
+export function commandOf(pid: number): string | undefined {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[0];
+  } catch {
+    return undefined;
+  }
+}
+
 /** The process group of a process; undefined when it is gone. */
 export function groupOf(pid: number): number | undefined {
   const group = Number(statFields(pid)?.[2]);

@@ -26,11 +26,11 @@ describe('a warden that is killed again and again', () => {
   test('keeps every container that it said it made, and in the end leaves nothing behind', async () => {
     const promised = new Map<string, { job_id?: string; marker: string }>();
     const destroyed = new Set<string>();
-    let isOver = false;
+    const over = new AbortController();
 
     /** Makes, uses and destroys containers for as long as the test runs; a call that finds no daemon is left where it is. */
     const worker = async (id: number) => {
-      for (let n = 0; !isOver; n++) {
+      for (let n = 0; !over.signal.aborted; n++) {
         const handle = `c${id}-${n}`;
         const marker = `${handle}-${randomInt(1e6)}`;
         try {
@@ -51,13 +51,13 @@ describe('a warden that is killed again and again', () => {
     };
     const workers = [worker(0), worker(1)];
     const work = Promise.all(workers);
-    work.catch(() => (isOver = true));
-    for (let round = 0; round < ROUNDS && !isOver; round++) {
+    work.catch(() => over.abort());
+    for (let round = 0; round < ROUNDS && !over.signal.aborted; round++) {
       await new Promise((resolve) => setTimeout(resolve, randomInt(20, 400)));
       await warden.kill();
       await warden.resume();
     }
-    isOver = true;
+    over.abort();
     await work;
 
     const present = new Set((await warden.client.list()).map(({ handle }) => handle));
