@@ -14,9 +14,11 @@ const { path } = workerData as { path: string };
 const database = new DatabaseSync(path, { readOnly: true, timeout: 5_000 });
 const COLUMNS = 'id, oldest, newest, kinds, filter';
 
+/** Blocks written one after another go to different threads, so that each finds its part of the first page soon. */
+const WHERE = 'source = ? and newest >= ? and oldest < ? and id <= ? and id % ? = ?';
 const statements = {
-  ascending: `select ${COLUMNS} from block where source = ? and newest >= ? and oldest < ? and id <= ? order by oldest, id`,
-  descending: `select ${COLUMNS} from block where source = ? and newest >= ? and oldest < ? and id <= ? order by newest desc, id desc`,
+  ascending: `select ${COLUMNS} from block where ${WHERE} order by oldest, id`,
+  descending: `select ${COLUMNS} from block where ${WHERE} order by newest desc, id desc`,
 };
 const body = database.prepare('select body from block where id = ?');
 
@@ -28,10 +30,7 @@ function search(request: SearchRequest): SearchAnswer {
   const list = database.prepare(descending ? statements.descending : statements.ascending);
   list.setReadBigInts(true);
   let scanned = 0;
-  let number = 0;
-  for (const row of list.iterate(key, start, end, max_id)) {
-    // Neighbours in time go to different threads, so that each finds its part of the first page soon.
-    if (number++ % shares !== share) continue;
+  for (const row of list.iterate(key, start, end, max_id, shares, share)) {
     if (found.isFullBefore({ oldest: row['oldest'] as bigint, newest: row['newest'] as bigint })) break;
     if ((Number(row['kinds']) & kinds) === 0 || !text.mayHold(bufferOf(row['filter']))) continue;
     if (performance.timeOrigin + performance.now() > deadline_ms) return { isLate: true, scanned };

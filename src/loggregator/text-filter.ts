@@ -10,7 +10,7 @@ const MIN_BITS = 1 << 9;
 const MAX_GRAM_BITS = 1 << 16;
 const MAX_WORD_BITS = 1 << 17;
 const MIN_WORD_LENGTH = 4;
-const BITS_PER_WORD = 8;
+const BITS_PER_MARK = 5;
 
 /** Byte → 1…36 for digits and letters, 0 for all else. */
 const CLASS = Uint8Array.from({ length: 256 }, (_, byte) => {
@@ -76,17 +76,14 @@ export function buildFilter(chunk: Chunk): Buffer {
   for (const { tags } of chunk.origins) {
     for (const value of Object.values(tags)) marks.scan(Buffer.from(value), true);
   }
-  let gramCount = 0;
-  for (const mark of marks.grams) gramCount += mark;
-  const gramBytes = sizeFor(gramCount * 4, MAX_GRAM_BITS) / 8;
-  const wordBytes = sizeFor(marks.wordCount * BITS_PER_WORD, MAX_WORD_BITS) / 8;
-  const filter = Buffer.alloc(4 + gramBytes + wordBytes);
-  filter.writeUInt32LE(gramBytes, 0);
-  const grams = filter.subarray(4, 4 + gramBytes);
-  const words = filter.subarray(4 + gramBytes);
+  const grams = new Uint8Array(MAX_GRAM_BITS / 8);
   for (let gram = 0; gram < GRAMS; gram++) if (marks.grams[gram]) set(grams, gram);
+  const words = new Uint8Array(MAX_WORD_BITS / 8);
   for (let at = 0; at < marks.wordCount; at++) set(words, marks.words[at] ?? 0);
-  return filter;
+  const parts = [shrunk(grams), shrunk(words)];
+  const head = Buffer.alloc(4);
+  head.writeUInt32LE(parts[0]?.length ?? 0, 0);
+  return Buffer.concat([head, ...parts]);
 }
 
 /** `isWhole`: the needle is known to begin and end where words do, as an id does. */
@@ -105,10 +102,18 @@ export function mayHold(filter: Buffer, query: FilterQuery): boolean {
   return query.words.every((word) => has(words, word)) && query.grams.every((gram) => has(grams, gram));
 }
 
-function sizeFor(wanted: number, max: number): number {
-  let bits = MIN_BITS;
-  while (bits < wanted && bits < max) bits *= 2;
-  return bits;
+/** Folded in half for as long as one bit in so many is set at most: a filter of sparse text need not be as large. */
+function shrunk(filter: Uint8Array): Uint8Array {
+  let bits = 0;
+  for (let byte of filter) for (; byte !== 0; byte &= byte - 1) bits += 1;
+  let folded = filter;
+  while (folded.length * 4 >= bits * BITS_PER_MARK && folded.length * 8 > MIN_BITS) {
+    const half = folded.length / 2;
+    const lower = folded.slice(0, half);
+    for (let at = 0; at < half; at++) lower[at] = (lower[at] ?? 0) | (folded[half + at] ?? 0);
+    folded = lower;
+  }
+  return folded;
 }
 
 function bitOf(mark: number, filter: Uint8Array): number {

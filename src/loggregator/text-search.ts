@@ -42,13 +42,13 @@ type Matcher = (chunk: Chunk, at: number) => boolean;
 /** Finds lines by their terms. A block is first asked by its filter, then scanned as one text, and only then line by line. */
 export class TextSearch {
   readonly #terms: SearchTerms;
-  readonly #needle: string | undefined;
+  readonly #needle: { pattern: RegExp; length: number } | undefined;
   readonly #filters: readonly FilterQuery[];
 
   constructor(terms: SearchTerms) {
     this.#terms = terms;
     const { q, request_id } = terms;
-    this.#needle = q === undefined || q === '' ? undefined : folded(Buffer.from(q));
+    this.#needle = q === undefined || q === '' ? undefined : needleOf(q);
     this.#filters = [
       ...(q === undefined ? [] : [filterQuery(q, false)]),
       ...(request_id === undefined ? [] : [filterQuery(request_id, true)]),
@@ -77,19 +77,17 @@ export class TextSearch {
   /** Entries whose text has the needle. */
   #candidates(chunk: Chunk): Set<number> | undefined {
     const needle = this.#needle;
-    if (needle === undefined) return undefined;
-    const text = folded(chunk.text);
+    if (!needle) return undefined;
+    const text = chunk.text.toString('latin1');
     const found = new Set<number>();
-    for (let offset = text.indexOf(needle); offset >= 0;) {
-      const at = chunk.entryAtByte(offset);
+    needle.pattern.lastIndex = 0;
+    for (let match = needle.pattern.exec(text); match; match = needle.pattern.exec(text)) {
+      const at = chunk.entryAtByte(match.index);
       const end = chunk.endOf(at);
-      // Payloads lie without a gap: one that begins here and ends in the next line is none.
-      if (offset + needle.length <= end) {
-        found.add(at);
-        offset = text.indexOf(needle, end);
-      } else {
-        offset = text.indexOf(needle, offset + 1);
-      }
+      // Payloads lie without a gap: a match that begins here and ends in the next line is none.
+      const isWithin = match.index + needle.length <= end;
+      if (isWithin) found.add(at);
+      needle.pattern.lastIndex = isWithin ? end : match.index + 1;
     }
     return found;
   }
@@ -104,11 +102,12 @@ export class TextSearch {
 }
 
 /**
- * Bytes as a string of equal length in lower case. Read as Latin-1, letters of ASCII fold as they should, and bytes of longer
- * characters change alike on both sides: those characters are found in their own case alone.
+ * The needle as a pattern for text read as Latin-1, where a byte is a character: letters of ASCII are found in either case, those
+ * beyond it in their own case alone. (V8 searches by such a pattern several times faster than it folds text and searches that.)
  */
-function folded(bytes: Buffer): string {
-  return bytes.toString('latin1').toLowerCase();
+function needleOf(q: string): { pattern: RegExp; length: number } {
+  const text = Buffer.from(q).toString('latin1');
+  return { pattern: new RegExp(RegExp.escape(text), 'gi'), length: text.length };
 }
 
 function isAbout(chunk: Chunk, at: number, request_id: string): boolean {
