@@ -1,8 +1,24 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { after, before, describe, it } from 'node:test';
 import { Sandbox } from './sandbox.ts';
 
 const json = (value: unknown) => JSON.stringify(value, null, 2);
+
+/** Its cache holds the default Node: most tests are not about fetching it. */
+let warm: Sandbox;
+before(async () => {
+  warm = await Sandbox.create();
+  await warm.place({ 'package.json': '{}' });
+  const { status, output } = await warm.stage(['nodejs']);
+  assert.equal(status, 0, output);
+});
+after(() => warm[Symbol.asyncDispose]());
+
+async function warmSandbox(): Promise<Sandbox> {
+  const sandbox = await Sandbox.create();
+  await sandbox.useCacheOf(warm);
+  return sandbox;
+}
 
 describe('the nodejs buildpack', () => {
   it('detects a package.json', async () => {
@@ -80,7 +96,7 @@ describe('the nodejs buildpack', () => {
   });
 
   it('gives what it built to the staticfile buildpack after it', async () => {
-    await using sandbox = await Sandbox.create();
+    await using sandbox = await warmSandbox();
     await sandbox.place({
       'package.json': json({ scripts: { build: 'mkdir dist && echo built > dist/index.html' } }),
       Staticfile: 'root: dist',
@@ -92,7 +108,7 @@ describe('the nodejs buildpack', () => {
   });
 
   it('compiles a native package against the headers of its own Node', async () => {
-    await using sandbox = await Sandbox.create();
+    await using sandbox = await warmSandbox();
     await sandbox.place({
       'package.json': json({ dependencies: { 'node-addon-api': '8.5.0' }, scripts: { start: 'node show.js' } }),
       'binding.gyp': `{"targets":[{"target_name":"hi","sources":["hi.c"]}]}`,
@@ -108,7 +124,7 @@ describe('the nodejs buildpack', () => {
   });
 
   it('keeps a complete node_modules that came with the app', async () => {
-    await using sandbox = await Sandbox.create();
+    await using sandbox = await warmSandbox();
     await sandbox.place({
       'package.json': json({ dependencies: { own: '1.0.0' }, scripts: { start: 'node server.js' } }),
       'node_modules/own/package.json': json({ name: 'own', version: '1.0.0' }),
@@ -160,7 +176,7 @@ describe('staging by the nodejs buildpack fails and says why when', () => {
   ];
   for (const [what, files, env, expected] of cases) {
     it(what, async () => {
-      await using sandbox = await Sandbox.create();
+      await using sandbox = await (/npm ci|build/.test(what) ? warmSandbox() : Sandbox.create());
       await sandbox.place(files);
       const { status, output } = await sandbox.stage(['nodejs'], env);
       assert.notEqual(status, 0);
