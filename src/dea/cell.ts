@@ -128,6 +128,8 @@ export class Cell implements AsyncDisposable {
       'instance ordered',
     );
     instance.go();
+    // Placement goes by what is left, and the next order may come before the next interval.
+    this.advertise();
     return { accepted: true };
   }
 

@@ -183,9 +183,7 @@ export class Instance {
     this.#log.cell(`Cell ${dea.id} creating container for instance ${start.instance}`);
     await this.#need.changed(this);
     if (start.start_command === '') throw new MissingStartCommand();
-    const layer = await this.#need.droplets.acquire(start.droplet_sha256, start.droplet_uri);
-    this.#hasLayer = true;
-    this.#stopping.signal.throwIfAborted();
+    const layer = await this.#fetchDroplet();
     const shares = Math.round(start.limits.mem / settings.memory_to_cpu_share_ratio);
     const created = await this.#need.warden.create({
       handle,
@@ -208,6 +206,22 @@ export class Instance {
     this.#stopping.signal.throwIfAborted();
     await this.#spawnAll();
     return await this.#run();
+  }
+
+  /** Whoever stops an instance does not wait for a large droplet first. Errors: the signal's reason, those of the cache. */
+  async #fetchDroplet(): Promise<string> {
+    const { droplets } = this.#need;
+    const { droplet_sha256, droplet_uri } = this.start;
+    const fetching = droplets.acquire(droplet_sha256, droplet_uri);
+    const stopped = rejectionOf(AbortSignal.any([this.#stopping.signal, this.#over.signal]));
+    try {
+      const layer = await Promise.race([fetching, stopped]);
+      this.#hasLayer = true;
+      return layer;
+    } catch (error) {
+      if (this.#stopping.signal.aborted) fetching.then(() => droplets.release(droplet_sha256)).catch(() => {});
+      throw error;
+    }
   }
 
   async #spawnAll(): Promise<void> {
@@ -383,4 +397,12 @@ export class Instance {
     this.#record.state_timestamp = this.#need.clock.now() / 1000;
     await this.#need.changed(this);
   }
+}
+
+/** Rejects when the signal is aborted, and otherwise never ends. */
+async function rejectionOf(signal: AbortSignal): Promise<never> {
+  return await new Promise((_, reject) => {
+    signal.throwIfAborted();
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+  });
 }

@@ -24,7 +24,7 @@ import { UsageSampler } from './usage.ts';
  */
 export async function start(config: DeaConfig, { log, clock }: ComponentContext): Promise<RunningComponent> {
   const { base_dir, intervals } = config;
-  await mkdir(base_dir, { recursive: true });
+  await mkdir(base_dir, { recursive: true, mode: 0o700 });
   const dea = { id: await Store.id(base_dir), ip: config.ip, index: config.index, zone: config.zone };
   const snapshot = await Store.load(base_dir);
   await using stack = new AsyncDisposableStack();

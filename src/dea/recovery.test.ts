@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { deaStop, type StartMessage } from '#contracts/dea.ts';
 import { eventually } from '#testing/eventually.ts';
@@ -151,6 +153,19 @@ describe('a DEA that goes away', { skip: process.getuid?.() === 0 ? false : 'con
     await left;
     assert.equal((await exitOf(start.instance)).reason, 'STOPPED');
     assert.deepEqual(await cell.warden.client.list(), []);
+  });
+
+  it('stops an instance at once that waits for its droplet', async () => {
+    const hanging = createServer(() => {});
+    await new Promise<void>((resolve) => hanging.listen(0, '127.0.0.1', resolve));
+    const { port } = hanging.address() as AddressInfo;
+    const start = webStart({ droplet_uri: `http://127.0.0.1:${port}/`, droplet_sha256: '3'.repeat(64) });
+    await cell.order(start);
+    await inState(start, 'STARTING');
+    cell.bus.publish(deaStop, { droplet: start.droplet });
+    assert.equal((await exitOf(start.instance)).reason, 'STOPPED');
+    hanging.closeAllConnections();
+    await new Promise((resolve) => hanging.close(resolve));
   });
 
   it('stops all on SIGUSR1', async () => {
