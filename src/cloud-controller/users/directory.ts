@@ -18,6 +18,9 @@ export interface UserDirectoryOptions {
   clock: Clock;
 }
 
+/** What a UAA's list gives at most, unless asked for more; and a filter that still fits into a URL. */
+const BATCH = 100;
+
 const Token = z.object({ access_token: z.string(), expires_in: z.number() });
 const Found = z.object({
   resources: z.array(z.object({ id: z.string(), userName: z.string(), origin: z.string().default('uaa') })),
@@ -42,12 +45,16 @@ export class UserDirectory {
   }
 
   async byGuids(guids: readonly string[]): Promise<UaaUser[]> {
-    if (guids.length === 0) return [];
-    return await this.#find(guids.map((guid) => `id eq ${quote(guid)}`).join(' or '));
+    const found: UaaUser[] = [];
+    for (let first = 0; first < guids.length; first += BATCH) {
+      const batch = guids.slice(first, first + BATCH);
+      found.push(...(await this.#find(batch.map((guid) => `id eq ${quote(guid)}`).join(' or '))));
+    }
+    return found;
   }
 
   async #find(filter: string): Promise<UaaUser[]> {
-    const query = new URLSearchParams({ filter, includeInactive: 'true' });
+    const query = new URLSearchParams({ filter, includeInactive: 'true', count: String(BATCH) });
     const answer = await this.#get(`/ids/Users?${query.toString()}`);
     const found = Found.safeParse(answer);
     if (!found.success) throw unavailable(found.error);
