@@ -60,16 +60,8 @@ function bareBundle(folder: string, stack: string): void {
 
 /** The warden's mount namespace is where crun finds control groups that it takes. */
 function bareRun(warden: TestWarden, folder: string): void {
-  const inside = ['nsenter', `--mount=/proc/${warden.pid}/ns/mnt`, '--'];
-  const [command = '', ...args] = [
-    ...inside,
-    'crun',
-    `--root=${join(folder, 'state')}`,
-    'run',
-    `--bundle=${folder}`,
-    'bench',
-  ];
-  execFileSync(command, args, { stdio: 'ignore' });
+  const crun = ['crun', `--root=${join(folder, 'state')}`, 'run', `--bundle=${folder}`, 'bench'];
+  execFileSync('nsenter', [`--mount=/proc/${warden.pid}/ns/mnt`, '--', ...crun], { stdio: 'ignore' });
 }
 
 function quantile(values: readonly number[], share: number): number {

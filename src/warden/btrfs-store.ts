@@ -13,8 +13,8 @@ import { rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { AppError } from '#kernel/errors.ts';
-import type { DiskStore } from './disk-store.ts';
-import { ioctl, mount, MS_NOATIME, MS_NODEV, SystemCallError, withFile } from './syscalls.ts';
+import { type DiskStore, mountImage } from './disk-store.ts';
+import { ioctl, MS_NOATIME, MS_NODEV, SystemCallError, withFile } from './syscalls.ts';
 
 const execute = promisify(execFile);
 
@@ -57,20 +57,8 @@ export class BtrfsStore implements DiskStore {
     mkdirSync(folder, { recursive: true });
     if (statSync(folder).dev === statSync(dirname(folder)).dev) {
       if (!existsSync(image)) await format(image, size_mb);
-      const { stdout } = await execute('losetup', ['--find', '--show', '--direct-io=on', image]);
-      const device = stdout.trim();
-      try {
-        mount({
-          source: device,
-          target: folder,
-          type: 'btrfs',
-          flags: MS_NODEV | MS_NOATIME,
-          data: 'commit=5,discard=async',
-        });
-      } finally {
-        // Detached lazily: the device lives for as long as it is mounted.
-        await execute('losetup', ['--detach', device]);
-      }
+      const flags = MS_NODEV | MS_NOATIME;
+      await mountImage(image, { target: folder, type: 'btrfs', flags, data: 'commit=5,discard=async' });
     }
     enableQuota(folder);
     return new BtrfsStore(folder, readFileSystemUuid(folder));

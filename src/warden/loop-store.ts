@@ -3,8 +3,8 @@ import { existsSync, mkdirSync, readdirSync, rmSync, statSync, statfsSync, trunc
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { DiskTooSmall } from './btrfs-store.ts';
-import type { DiskStore } from './disk-store.ts';
-import { mount, MS_NOATIME, MS_NODEV, unmount } from './syscalls.ts';
+import { type DiskStore, mountImage } from './disk-store.ts';
+import { MS_NOATIME, MS_NODEV, unmount } from './syscalls.ts';
 
 const execute = promisify(execFile);
 const MB = 1024 * 1024;
@@ -40,12 +40,7 @@ export class LoopStore implements DiskStore {
     const lazy = 'lazy_itable_init=1,nodiscard';
     await execute('mkfs.ext4', ['-q', '-F', '-m', '0', '-O', '^has_journal,^resize_inode', '-E', lazy, image]);
     mkdirSync(folder, { recursive: true });
-    const { stdout } = await execute('losetup', ['--find', '--show', '--direct-io=on', image]);
-    try {
-      mount({ source: stdout.trim(), target: folder, type: 'ext4', flags: MS_NODEV | MS_NOATIME });
-    } finally {
-      await execute('losetup', ['--detach', stdout.trim()]);
-    }
+    await mountImage(image, { target: folder, type: 'ext4', flags: MS_NODEV | MS_NOATIME });
     rmSync(join(folder, 'lost+found'), { recursive: true, force: true });
     return folder;
   }

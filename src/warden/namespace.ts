@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, statSync, statfsSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, statSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
-import { MS_BIND, MS_MOVE, MS_NODEV, MS_NOEXEC, MS_NOSUID, mount } from './syscalls.ts';
+import { MS_BIND, MS_MOVE, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, mount, unmount } from './syscalls.ts';
 
 /**
  * Warden lives in a mount namespace of its own, pinned by a bind mount below the depot, so that a daemon that was killed comes
@@ -40,20 +40,33 @@ export function enterNamespace({ name, depot }: Names): never {
   const run = runFolder(name);
   mkdirSync(run, { recursive: true, mode: 0o711 });
   if (!existsSync(pin)) closeSync(openSync(pin, 'w'));
-  if (statfsSync(pin).type !== NSFS) makeNamespace(folder, pin, run);
+  if (!isPrepared(pin, run)) makeNamespace(folder, pin, run);
   const again = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
   const inside = ['nsenter', `--mount=${pin}`, '--', 'env', `--chdir=${process.cwd()}`, ...again];
   process.execve?.('/usr/bin/nsenter', inside);
   throw new Error('this Node cannot replace its process (process.execve)');
 }
 
+/** False also for one whose making was interrupted. */
+function isPrepared(pin: string, run: string): boolean {
+  if (statfsSync(pin).type !== NSFS) return false;
+  const kind = execFileSync('nsenter', [`--mount=${pin}`, '--', 'stat', '--file-system', '--format=%T', run]);
+  return kind.toString().trim() === 'tmpfs';
+}
+
 function makeNamespace(folder: string, pin: string, run: string): void {
+  releaseNamespace(folder);
   // A mount namespace can only be pinned on a mount that is private.
-  if (statSync(folder).dev === statSync(join(folder, '..')).dev)
-    mount({ source: folder, target: folder, flags: MS_BIND });
-  execFileSync('mount', ['--make-private', folder]);
+  mount({ source: folder, target: folder, flags: MS_BIND });
+  mount({ source: 'none', target: folder, flags: MS_PRIVATE });
   const tmpfs = ['mount', '-t', 'tmpfs', '-o', 'mode=0711,nosuid,nodev', 'ingot-warden', run];
   execFileSync('unshare', [`--mount=${pin}`, '--propagation', 'slave', '--', ...tmpfs]);
+}
+
+/** Lets go of the namespace, which ends with the last process in it. To be called from outside. */
+export function releaseNamespace(folder: string): void {
+  const isMounted = (path: string) => readFileSync('/proc/self/mountinfo', 'utf8').includes(` ${path} `);
+  for (const path of [join(folder, 'mnt'), folder]) while (isMounted(path)) unmount(path);
 }
 
 /** Makes the cgroup view, once in the namespace's life. On a host with v2 alone there is nothing to do. */

@@ -4,15 +4,17 @@ import { systemErrorCode } from '#kernel/errors.ts';
 /** A process that can't be mistaken for another: numbers are used again, the time of the start tells them apart. */
 export interface ProcessIdentity {
   pid: number;
-  /** clock ticks since boot */
+  /** which boot of the machine, and clock ticks since */
   started: string;
 }
+
+const BOOT = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').slice(0, 8);
 
 /** Undefined when there is no such process, or only its corpse. */
 export function identify(pid: number): ProcessIdentity | undefined {
   const fields = statFields(pid);
   const [state, started] = [fields?.[0], fields?.[19]];
-  return state === 'Z' || state === 'X' || started === undefined ? undefined : { pid, started };
+  return state === 'Z' || state === 'X' || started === undefined ? undefined : { pid, started: `${BOOT}:${started}` };
 }
 
 /** The first argument of a process, what it was started as; undefined when it is gone. */

@@ -52,8 +52,8 @@ export const MS_NOEXEC = 8;
 export const MS_NOATIME = 1024;
 export const MS_BIND = 4096;
 export const MS_MOVE = 8192;
-export const MS_REC = 16_384;
-export const MNT_DETACH = 2;
+export const MS_PRIVATE = 0x40000;
+const MNT_DETACH = 2;
 
 /** A system call that failed, with Node's names for the reason (`code` is `ENOENT` and so on). */
 export class SystemCallError extends Error {
