@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { chmodSync, mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 /** Where all state of one platform on this machine lives: `INGOT_HOME`, or /var/lib/ingot. */
@@ -75,7 +75,8 @@ export class Home {
   /** Makes the folders that hold nothing but our own files. The home is readable by its owner alone, save what PostgreSQL needs. */
   prepare(): void {
     // PostgreSQL runs as a user of its own and has to pass through.
-    mkdirSync(this.folder, { recursive: true, mode: 0o711 });
+    mkdirSync(this.folder, { recursive: true });
+    chmodSync(this.folder, 0o711);
     for (const folder of [
       this.config,
       this.certificates,

@@ -1,5 +1,6 @@
-import { statfsSync, mkdirSync } from 'node:fs';
+import { mkdirSync, statfsSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { dirname } from 'node:path';
 import { AppError } from '#kernel/errors.ts';
 import type { Home } from './home.ts';
 
@@ -30,6 +31,12 @@ export function checkMachine(home: Home, machine: { platform: string; uid: numbe
     throw new PreflightFailed(`The folder ${home.folder} cannot be made. Choose another with INGOT_HOME.`, {
       cause: error,
     });
+  }
+  for (let folder = dirname(home.folder); folder !== dirname(folder); folder = dirname(folder)) {
+    if ((statSync(folder).mode & 0o001) !== 0) continue;
+    throw new PreflightFailed(
+      `The folder ${folder} is closed to other users, and PostgreSQL runs as one of its own. Choose another place with INGOT_HOME, such as /var/lib/ingot.`,
+    );
   }
   const { bavail, bsize } = statfsSync(home.folder);
   const free_gb = (bavail * bsize) / 1024 ** 3;

@@ -67,7 +67,8 @@ export class TestPlatform implements AsyncDisposable {
       if (login.exit_status !== 0) throw new Error(`cf could not log in:\n${login.output}`);
       return platform;
     } catch (error) {
-      await platform[Symbol.asyncDispose]();
+      // What went wrong first is what one wants to read.
+      await platform[Symbol.asyncDispose]().catch(() => {});
       throw error;
     }
   }
@@ -124,6 +125,9 @@ export class TestPlatform implements AsyncDisposable {
   async sample(name: string): Promise<string> {
     const folder = await mkdtemp(join(tmpdir(), `ingot-app-${name}-`));
     await cp(join(root, 'samples', name), folder, { recursive: true });
+    // A host that is known beforehand.
+    const manifest = join(folder, 'manifest.yml');
+    await writeFile(manifest, readFileSync(manifest, 'utf8').replace(/^ *random-route: true\n/m, ''));
     return folder;
   }
 

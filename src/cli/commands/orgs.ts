@@ -4,12 +4,12 @@ import { ApiError, CommandError, notFoundError } from '../errors.ts';
 import type { Named } from '../resources.ts';
 
 /** Runs a creation that may find its work done: the API's text for that is shown, and all is well. */
-async function unlessThere(cf: Cf, text: RegExp, create: () => Promise<unknown>): Promise<void> {
+async function unlessThere(cf: Cf, text: RegExp, create: () => Promise<unknown>, isShown = true): Promise<void> {
   try {
     await create();
   } catch (error) {
     if (!(error instanceof ApiError) || !text.test(error.message)) throw error;
-    cf.terminal.warn(error.message);
+    if (isShown) cf.terminal.warn(error.message);
   }
 }
 
@@ -160,14 +160,24 @@ async function createSpace(cf: Cf, space: string, orgName: string | undefined): 
   });
   terminal.ok();
   const created = await findByName<Named>(cf, '/v3/spaces', space, { organization_guids: org.guid });
+  const { user_name, origin, client_id } = session.claims;
+  const who = { data: user_name === undefined ? { guid: client_id } : { username: user_name, origin } };
+  // A role in a space wants one in its org. Who may not give it, or has it, goes on.
+  await unlessThere(
+    cf,
+    /./,
+    async () => {
+      const relationships = { user: who, organization: { data: { guid: org.guid } } };
+      await client.call('/v3/roles', { method: 'POST', json: { type: 'organization_user', relationships } });
+    },
+    false,
+  );
   for (const [type, label] of [
     ['space_manager', 'SpaceManager'],
     ['space_developer', 'SpaceDeveloper'],
   ] as const) {
     terminal.say(`\nAssigning role ${label} to user ${user} in org ${orgShown} / space ${spaceShown} as ${user}...`);
-    const { user_name, origin, client_id } = session.claims;
-    const who = user_name === undefined ? { guid: client_id } : { username: user_name, origin };
-    const relationships = { user: { data: who }, space: { data: { guid: created?.guid } } };
+    const relationships = { user: who, space: { data: { guid: created?.guid } } };
     await unlessThere(
       cf,
       /already has/,
