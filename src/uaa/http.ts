@@ -1,8 +1,11 @@
 import type { FastifyInstance } from 'fastify';
 import { createHttpServer } from '#http/server.ts';
+import { approvalEndpoints } from './approvals/endpoints.ts';
 import { authorizeEndpoints } from './authorize/endpoints.ts';
+import { clientEndpoints } from './clients/endpoints.ts';
 import { useFormBodies } from './edge/form.ts';
 import { useUaaErrors } from './edge/uaa-errors.ts';
+import { groupEndpoints } from './groups/endpoints.ts';
 import { loginEndpoints } from './login/endpoints.ts';
 import { passwordEndpoints } from './login/password-endpoints.ts';
 import { openidEndpoints } from './openid/endpoints.ts';
@@ -19,6 +22,9 @@ export function createUaaServer(uaa: Uaa): FastifyInstance {
   tokenEndpoints(server, uaa);
   authorizeEndpoints(server, uaa);
   userEndpoints(server, uaa);
+  groupEndpoints(server, uaa);
+  clientEndpoints(server, uaa);
+  approvalEndpoints(server, uaa);
   openidEndpoints(server, uaa);
   loginEndpoints(server, uaa);
   passwordEndpoints(server, uaa);

@@ -1,3 +1,4 @@
+import type { Transaction } from 'kysely';
 import { isUniqueViolation, type Database } from '#db/database.ts';
 import type { Clock } from '#kernel/clock.ts';
 import type { ClientSeed } from '../config.ts';
@@ -31,6 +32,12 @@ export interface ClientProperties {
   additional: Record<string, unknown>;
 }
 
+export type ClientChange =
+  | { kind: 'add'; client_id: string; properties: ClientProperties; secret_hash: string | null }
+  | { kind: 'update'; client_id: string; properties: ClientProperties }
+  | { kind: 'secret'; client_id: string; secret_hash: string }
+  | { kind: 'delete'; client_id: string };
+
 /** A change made by another UAA is seen after at most this long. */
 const CACHE_MS = 1_000;
 const CACHE_LIMIT = 5_000;
@@ -59,36 +66,18 @@ export class ClientStore {
     return client;
   }
 
-  /** Errors: scim_resource_already_exists is UAA's 409 for clients too. */
-  async create(client_id: string, properties: ClientProperties, secret: string | null): Promise<Client> {
-    try {
-      return await this.#database.query
-        .insertInto('clients')
-        .values({
-          client_id,
-          ...toRow(properties),
-          secret_hashes: secret === null ? [] : [await hashPassword(secret)],
-          token_salt: randomWord(9),
-        })
-        .returningAll()
-        .executeTakeFirstOrThrow();
-    } catch (error) {
-      if (!isUniqueViolation(error)) throw error;
-      throw new UaaError('scim_resource_already_exists', `Client already exists: ${client_id}`, { cause: error });
-    }
-  }
-
-  /** Errors: scim_resource_not_found. */
-  async update(client_id: string, properties: ClientProperties): Promise<Client> {
-    const updated = await this.#database.query
-      .updateTable('clients')
-      .set({ ...toRow(properties), updated_at: new Date() })
-      .where('client_id', '=', client_id)
-      .returningAll()
-      .executeTakeFirst();
-    this.#cache.delete(client_id);
-    if (!updated) throw clientNotFound(client_id);
-    return updated;
+  /**
+   * Makes all changes or none; the clients as they are then, or were, in the order of the changes.
+   * Errors: scim_resource_already_exists, scim_resource_not_found.
+   */
+  async modify(changes: readonly ClientChange[]): Promise<Client[]> {
+    const changed = await this.#database.query.transaction().execute(async (transaction) => {
+      const done: Client[] = [];
+      for (const change of changes) done.push(await apply(transaction, change));
+      return done;
+    });
+    for (const { client_id } of changes) this.#cache.delete(client_id);
+    return changed;
   }
 
   /** The newest last. A client may have two at a time, so that a secret changes without a moment of refusal. */
@@ -112,15 +101,6 @@ export class ClientStore {
     if (result.numUpdatedRows === 0n) throw clientNotFound(client_id);
   }
 
-  async delete(client_id: string): Promise<Client | undefined> {
-    this.#cache.delete(client_id);
-    return await this.#database.query
-      .deleteFrom('clients')
-      .where('client_id', '=', client_id)
-      .returningAll()
-      .executeTakeFirst();
-  }
-
   async list(page: PageQuery): Promise<Page<Client>> {
     return await listPage<Client>(this.#database, { table: 'clients', attributes: CLIENT_ATTRIBUTES, ...page });
   }
@@ -138,13 +118,14 @@ export class ClientStore {
       additional: {},
     };
     if (!kept) {
-      await this.create(client_id, properties, secret).catch((error: unknown) => {
+      const secret_hash = secret === null ? null : await hashPassword(secret);
+      await this.modify([{ kind: 'add', client_id, properties, secret_hash }]).catch((error: unknown) => {
         // Another UAA that starts at the same time was first.
         if (!(error instanceof UaaError)) throw error;
       });
       return;
     }
-    await this.update(client_id, properties);
+    await this.modify([{ kind: 'update', client_id, properties }]);
     if (secret === null) return;
     for (const hash of kept.secret_hashes) if (await verifyPassword(secret, hash)) return;
     await this.setSecrets(client_id, [await hashPassword(secret)], true);
@@ -153,6 +134,54 @@ export class ClientStore {
   async #read(client_id: string): Promise<Client | undefined> {
     const { query } = this.#database;
     return await query.selectFrom('clients').selectAll().where('client_id', '=', client_id).executeTakeFirst();
+  }
+}
+
+async function apply(transaction: Transaction<UaaTables>, change: ClientChange): Promise<Client> {
+  const { client_id } = change;
+  switch (change.kind) {
+    case 'add':
+      try {
+        return await transaction
+          .insertInto('clients')
+          .values({
+            client_id,
+            ...toRow(change.properties),
+            secret_hashes: change.secret_hash === null ? [] : [change.secret_hash],
+            token_salt: randomWord(9),
+          })
+          .returningAll()
+          .executeTakeFirstOrThrow();
+      } catch (error) {
+        if (!isUniqueViolation(error)) throw error;
+        throw new UaaError('scim_resource_already_exists', `Client already exists: ${client_id}`, { cause: error });
+      }
+    case 'update':
+    case 'secret': {
+      const set =
+        change.kind === 'update'
+          ? toRow(change.properties)
+          : { secret_hashes: [change.secret_hash], token_salt: randomWord(9) };
+      const updated = await transaction
+        .updateTable('clients')
+        .set({ ...set, updated_at: new Date() })
+        .where('client_id', '=', client_id)
+        .returningAll()
+        .executeTakeFirst();
+      if (!updated) throw clientNotFound(client_id);
+      return updated;
+    }
+    case 'delete': {
+      const deleted = await transaction
+        .deleteFrom('clients')
+        .where('client_id', '=', client_id)
+        .returningAll()
+        .executeTakeFirst();
+      if (!deleted) throw clientNotFound(client_id);
+      return deleted;
+    }
+    default:
+      return change satisfies never;
   }
 }
 

@@ -101,7 +101,7 @@ export class GroupStore {
 
   /** Errors: scim_resource_already_exists, invalid_scim_resource when the member or scim_resource_not_found when the group is not there. */
   async addMember(group_id: string, member: NewMember): Promise<GroupMember> {
-    await this.#assertMember(group_id, member);
+    await this.assertMember(group_id, member);
     try {
       return await this.#database.query
         .insertInto('group_members')
@@ -125,9 +125,8 @@ export class GroupStore {
       .executeTakeFirst();
   }
 
-  /** Makes `members` all that the group has. Errors: invalid_scim_resource. */
+  /** Makes `members`, whom assertMember found, all that the group has. */
   async setMembers(group_id: string, members: readonly NewMember[]): Promise<void> {
-    for (const member of members) await this.#assertMember(group_id, member);
     const unique = [...new Map(members.map((member) => [member.member_id, member])).values()];
     await this.#database.query.transaction().execute(async (transaction) => {
       await transaction.deleteFrom('group_members').where('group_id', '=', group_id).execute();
@@ -164,7 +163,8 @@ export class GroupStore {
       .execute();
   }
 
-  async #assertMember(group_id: string, member: NewMember): Promise<void> {
+  /** Errors: invalid_scim_resource when there is no such user or group. */
+  async assertMember(group_id: string, member: NewMember): Promise<void> {
     const { query } = this.#database;
     const table = member.type === 'USER' ? 'users' : 'groups';
     const found = await query.selectFrom(table).select('id').where('id', '=', member.member_id).executeTakeFirst();

@@ -59,32 +59,14 @@ export class UserStore {
       .execute();
   }
 
-  /** Adds a user, who becomes a member of every default group. Errors: scim_resource_already_exists. */
+  /** Errors: scim_resource_already_exists. */
   async create(user: NewUser): Promise<User> {
     try {
-      return await this.#database.query.transaction().execute(async (transaction) => {
-        const created = await transaction
-          .insertInto('users')
-          .values({ ...user, id: user.id ?? randomUUID(), token_salt: randomWord(9) })
-          .returningAll()
-          .executeTakeFirstOrThrow();
-        await transaction
-          .insertInto('group_members')
-          .columns(['group_id', 'member_id', 'type', 'origin'])
-          .expression((e) =>
-            e
-              .selectFrom('groups')
-              .select([
-                'id',
-                e.val(created.id).as('member_id'),
-                sql<'USER'>`'USER'`.as('type'),
-                e.val('uaa').as('origin'),
-              ])
-              .where('is_default', '=', true),
-          )
-          .execute();
-        return created;
-      });
+      return await this.#database.query
+        .insertInto('users')
+        .values({ ...user, id: user.id ?? randomUUID(), token_salt: randomWord(9) })
+        .returningAll()
+        .executeTakeFirstOrThrow();
     } catch (error) {
       throw asNameTaken(error, user.user_name);
     }
@@ -157,7 +139,7 @@ export class UserStore {
     return await listPage<User>(this.#database, { table: 'users', attributes: USER_ATTRIBUTES, ...page });
   }
 
-  /** Names of the groups that a user is in, through groups within groups too. */
+  /** Names of the groups that a user is in, through groups within groups too; everybody is in the default ones. */
   async groupNames(id: string): Promise<string[]> {
     return (await this.groups([id])).get(id)?.map((group) => group.display_name) ?? [];
   }
@@ -168,7 +150,8 @@ export class UserStore {
     if (ids.length === 0) return found;
     const { rows } = await sql<{ user_id: string; id: string; display_name: string; depth: number }>`
       with recursive memberships (user_id, group_id, depth) as (
-        select member_id, group_id, 0 from group_members where member_id = any(${ids})
+        (select member_id, group_id, 0 from group_members where member_id = any(${ids})
+          union select u.id, g.id, 0 from users u cross join groups g where u.id = any(${ids}) and g.is_default)
         union
         select m.user_id, g.group_id, m.depth + 1 from memberships m
           join group_members g on g.member_id = m.group_id and g.type = 'GROUP' where m.depth < 10
