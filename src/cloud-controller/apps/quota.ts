@@ -14,18 +14,19 @@ type Need = Pick<ProcessRow, 'guid' | 'memory_in_mb' | 'instances' | 'log_rate_l
 
 /**
  * Whether an app's processes, as they are to be, fit the quotas of its organization and space beside all else that is started
- * there. `starting` counts them although they are stopped as yet.
+ * there. `starting` counts them although they are stopped as yet. A task holds
+ * memory but is no instance: `countsInstances: false`.
  * Errors: 422 with Cloud Foundry's words for the limit.
  */
 export async function checkQuota(
   trx: Db,
   app: Pick<FoundApp, 'guid' | 'space_guid' | 'organization_guid'>,
-  wanted: { processes: readonly Need[]; starting: boolean },
+  wanted: { processes: readonly Need[]; starting: boolean; countsInstances?: boolean },
 ): Promise<void> {
   const counted = wanted.processes.filter((process) => wanted.starting || process.state === 'STARTED');
   const need: Held = {
     memory_in_mb: counted.reduce((sum, process) => sum + process.memory_in_mb * process.instances, 0),
-    instances: counted.reduce((sum, process) => sum + process.instances, 0),
+    instances: wanted.countsInstances === false ? 0 : counted.reduce((sum, process) => sum + process.instances, 0),
     log_rate: counted.reduce(
       (sum, process) => sum + Math.max(0, process.log_rate_limit_in_bytes_per_second) * process.instances,
       0,

@@ -8,8 +8,10 @@ import type { Clock } from '#kernel/clock.ts';
 import type { Log } from '#kernel/log.ts';
 import { listenToBus } from '../bus.ts';
 import type { CloudControllerConfig } from '../config.ts';
+import { DeploymentDriver } from '../deployments/driver.ts';
 import { AdvertPool } from '../placement/advert-pool.ts';
 import { Stager } from '../staging/stager.ts';
+import { TaskRunner } from '../tasks/runner.ts';
 import type { Db } from '../tables.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { InstanceTracker } from './instance-tracker.ts';
@@ -23,6 +25,7 @@ export interface AppsSide extends AsyncDisposable {
   tracker: InstanceTracker;
   dispatcher: Dispatcher;
   stager: Stager;
+  tasks: TaskRunner;
   /** Says a line in an app's log, as `[API/0]`. */
   say(app_guid: string, text: string): void;
 }
@@ -63,6 +66,9 @@ export async function openAppsSide(options: {
     emitter.emit({ source_id: app_guid, instance_id: '0', source_type: 'API', payload: text, type: 'OUT' });
   const dispatcher = stack.use(new Dispatcher({ db, bus, pool, tracker, signer, clock, log, settings }));
   const stager = stack.use(new Stager({ config, db, bus, pool, signer, blobs, dispatcher, tracker, clock, log }));
+  const tasks = stack.use(new TaskRunner({ config, db, bus, pool, signer, dispatcher, tracker, clock, log }));
+  const { deployment_interval_s: interval_s } = config.placement;
+  stack.use(new DeploymentDriver({ db, dispatcher, tracker, clock, log, interval_s }));
   stack.use(listenToBus({ bus, db, pool, tracker, dispatcher, log }));
   stack.use(clock.every(PRUNE_INTERVAL_MS, () => tracker.prune()));
   const opened = stack.move();
@@ -74,6 +80,7 @@ export async function openAppsSide(options: {
     tracker,
     dispatcher,
     stager,
+    tasks,
     say,
     [Symbol.asyncDispose]: async () => await opened.disposeAsync(),
   };
