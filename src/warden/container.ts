@@ -31,7 +31,7 @@ const KILL_PATIENCE_MS = 10_000;
 const STATUS_PATIENCE_MS = 2000;
 const RUN_OUTPUT_MAX = 10 * 1024 * 1024;
 
-const DEFAULT_ENVIRONMENT = {
+export const DEFAULT_ENVIRONMENT = {
   vcap: { HOME: '/home/vcap', USER: 'vcap', PATH: '/usr/local/bin:/usr/bin:/bin' },
   root: { HOME: '/root', USER: 'root', PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' },
 };
