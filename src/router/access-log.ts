@@ -1,6 +1,7 @@
 import { closeSync, openSync, write } from 'node:fs';
 import { describeError } from '#kernel/errors.ts';
 import type { Log } from '#kernel/log.ts';
+import type { AppLog } from './app-log.ts';
 import type { Exchange } from './exchange.ts';
 
 const FLUSH_CHARS = 65_536;
@@ -11,8 +12,8 @@ export interface AccessLogOptions {
   log: Log;
   file?: string | undefined;
   flush_interval_ms: number;
-  /** Takes the line of a request that went to an app. */
-  onAppLine?: ((exchange: Exchange, line: string) => void) | undefined;
+  /** Takes the lines of requests that went to an app. */
+  appLog?: AppLog | undefined;
 }
 
 /** One line a request, in gorouter's form, written in batches. */
@@ -47,11 +48,13 @@ export class AccessLog implements AsyncDisposable {
   }
 
   write(exchange: Exchange): void {
+    const { endpoint } = exchange;
+    const { appLog } = this.#options;
     const isForApp =
-      this.#options.onAppLine !== undefined && exchange.endpoint !== undefined && exchange.endpoint.app !== '';
+      appLog !== undefined && endpoint !== undefined && endpoint.app !== '' && appLog.mayTake(endpoint.app);
     if (this.#fd === undefined && !isForApp) return;
     const line = this.lineOf(exchange);
-    if (isForApp) this.#options.onAppLine?.(exchange, line);
+    if (isForApp) appLog.add(endpoint, exchange.startedAt_ms, line);
     if (this.#fd === undefined) return;
     if (this.#waiting.length > MAX_WAITING_CHARS) {
       this.#dropped++;

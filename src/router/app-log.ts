@@ -38,11 +38,17 @@ export class AppLog implements Disposable {
     ];
   }
 
+  /** Counts a line of this app; false when it is one too many for this second. */
+  mayTake(guid: string): boolean {
+    let app = this.#apps.get(guid);
+    if (app === undefined) this.#apps.set(guid, (app = { lines: [], taken: 0, dropped: 0 }));
+    if (app.taken++ < this.#lines_per_s) return true;
+    app.dropped++;
+    return false;
+  }
+
   add(endpoint: Endpoint, at_ms: number, line: string): void {
-    let app = this.#apps.get(endpoint.app);
-    if (app === undefined) this.#apps.set(endpoint.app, (app = { lines: [], taken: 0, dropped: 0 }));
-    if (app.taken++ < this.#lines_per_s) app.lines.push({ endpoint, at_ms, line });
-    else app.dropped++;
+    this.#apps.get(endpoint.app)?.lines.push({ endpoint, at_ms, line });
   }
 
   flush(): void {

@@ -1,35 +1,12 @@
 import { connect, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import type { BackendFault } from './answers.ts';
+import type { Backend, BackendUser } from './backend.ts';
 import { type BackendTls, faultOfTls, tlsOptionsFor } from './backend-tls.ts';
 import type { Endpoint } from './endpoint.ts';
 import { INCOMPLETE, MALFORMED } from './request-head.ts';
 import { readResponseHead, ResponseHead } from './response-head.ts';
 import type { Sweeper, Swept } from './sweeper.ts';
-
-/** Who has the connection for the time of one request. */
-export interface BackendUser {
-  onBackendReady(connection: BackendConnection): void;
-  /** A 1xx before the response. Its field lines are in `head.kept`. */
-  onInterim(head: ResponseHead): void;
-  /**
-   * The head of the response. `text` is what was read (latin1), its body starts at `bodyAt`; the same bytes are in `bytes` up
-   * to `end`, where the body starts at `byteAt`.
-   */
-  onResponse(head: ResponseHead, piece: ResponsePiece): void;
-  onBackendBytes(bytes: Buffer, end: number): void;
-  onBackendDrain(): void;
-  /** The connection is over; `fault` says what it means when the response was not complete. */
-  onBackendClosed(connection: BackendConnection, fault: BackendFault, isClean: boolean): void;
-}
-
-export interface ResponsePiece {
-  text: string;
-  bodyAt: number;
-  bytes: Buffer;
-  byteAt: number;
-  end: number;
-}
 
 export interface BackendOptions {
   sweeper: Sweeper;
@@ -46,11 +23,11 @@ export interface BackendOptions {
 const READ_BUFFER = Buffer.allocUnsafeSlow(65_536);
 
 /** A connection to an endpoint, for one request after another; never for two at once. */
-export class BackendConnection implements Swept {
+export class BackendConnection implements Backend, Swept {
+  readonly takesPayload = false;
   readonly endpoint: Endpoint;
   readonly socket: Socket;
   isReady = false;
-  /** Requests it was used for before; only a used one can turn out to have been closed meanwhile. */
   served = 0;
   /** Set for upgraded connections: bytes are not HTTP any more. */
   isTunnel = false;
@@ -84,7 +61,6 @@ export class BackendConnection implements Swept {
     this.#isInHead = true;
   }
 
-  /** Gives it back after a complete exchange. Returns whether it can serve another. */
   release(): boolean {
     this.#user = undefined;
     this.served++;
@@ -97,6 +73,35 @@ export class BackendConnection implements Swept {
     return !this.#isOver && !this.#hasEnded && this.socket.writable;
   }
 
+  get unsent_bytes(): number {
+    return this.socket.writableLength;
+  }
+
+  sendHead(text: string, body: string, hasMore: boolean): void {
+    // What follows at once goes out together with the head.
+    if (hasMore) {
+      this.socket.cork();
+      process.nextTick(() => this.socket.uncork());
+    }
+    this.socket.write(text + body, 'latin1');
+  }
+
+  sendBody(bytes: Buffer): void {
+    this.socket.write(bytes);
+  }
+
+  endBody(tail: string): void {
+    if (tail !== '') this.socket.write(tail, 'latin1');
+  }
+
+  pause(): void {
+    this.socket.pause();
+  }
+
+  resume(): void {
+    this.socket.resume();
+  }
+
   destroy(): void {
     this.#user = undefined;
     this.#isOver = true;
@@ -106,7 +111,7 @@ export class BackendConnection implements Swept {
 
   sweep(now_ms: number): void {
     if (now_ms < this.#deadline_ms) return;
-    if (this.#user !== undefined && !this.isReady) this.#fault = 'dial_timeout';
+    if (this.#user !== undefined && !this.isReady && this.#fault === 'dial') this.#fault = 'dial_timeout';
     this.socket.destroy();
   }
 

@@ -1,4 +1,10 @@
-import { BackendConnection, type BackendOptions, type BackendUser } from './backend-connection.ts';
+import type { Backend, BackendUser } from './backend.ts';
+import { BackendConnection, type BackendOptions } from './backend-connection.ts';
+import { Http2Backend } from './http2-backend.ts';
+import { loadBackendTls } from './backend-tls.ts';
+import type { RouterConfig } from './config.ts';
+import type { Clock } from '#kernel/clock.ts';
+import type { Sweeper } from './sweeper.ts';
 import type { Endpoint } from './endpoint.ts';
 
 /** Lends connections to endpoints: one that is quiet if there is any, the last used first, else a new one. */
@@ -7,13 +13,29 @@ export class Backends {
   readonly #maxIdle: number;
   #isClosed = false;
 
-  constructor(options: BackendOptions, max_idle_conns_per_backend: number) {
+  static create(config: RouterConfig, parts: { sweeper: Sweeper; clock: Clock }): Backends {
+    const { timeouts, limits } = config;
+    const options: BackendOptions = {
+      sweeper: parts.sweeper,
+      dial_ms: timeouts.dial_s * 1000,
+      tls_handshake_ms: timeouts.tls_handshake_s * 1000,
+      idle_ms: timeouts.backend_idle_s * 1000,
+      probe_ms: timeouts.backend_keep_alive_probe_s * 1000,
+      response_head_bytes: limits.response_head_bytes,
+      tls: loadBackendTls(config.backend_tls),
+      now_ms: () => parts.clock.monotonic(),
+    };
+    return new Backends(options, limits.max_idle_conns_per_backend);
+  }
+
+  private constructor(options: BackendOptions, max_idle_conns_per_backend: number) {
     this.#options = options;
     this.#maxIdle = max_idle_conns_per_backend;
   }
 
   /** Calls `onBackendReady` at once for a kept connection, later for a new one. `isFresh` asks for a new one. */
-  acquire(endpoint: Endpoint, user: BackendUser, isFresh: boolean): BackendConnection {
+  acquire(endpoint: Endpoint, user: BackendUser, isFresh: boolean): Backend {
+    if (endpoint.isHttp2) return new Http2Backend(endpoint, user, this.#options);
     for (let kept = isFresh ? undefined : endpoint.idle?.pop(); kept !== undefined; kept = endpoint.idle?.pop()) {
       if (!kept.isUsable) continue;
       kept.take(user);
@@ -23,7 +45,11 @@ export class Backends {
   }
 
   /** Takes back a connection whose exchange is complete, to keep it when it is quiet. */
-  release(connection: BackendConnection, mayReuse: boolean): void {
+  release(connection: Backend, mayReuse: boolean): void {
+    if (!(connection instanceof BackendConnection)) {
+      connection.release();
+      return;
+    }
     const endpoint = connection.endpoint;
     const idle = (endpoint.idle ??= []);
     const isKept =
@@ -42,6 +68,7 @@ export class Backends {
     const idle = endpoint.idle;
     endpoint.idle = undefined;
     for (const connection of idle ?? []) connection.destroy();
+    endpoint.http2?.destroy();
   }
 
   close(endpoints: Iterable<Endpoint>): void {

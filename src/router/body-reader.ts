@@ -66,6 +66,11 @@ export class BodyReader {
     this.ranges.length = 0;
   }
 
+  /** From the start on, gives the payload alone. */
+  takePayloadOnly(): void {
+    this.#isPayloadOnly = true;
+  }
+
   /** Bytes still to come of a body with a known length. */
   get remaining(): number {
     return this.#remaining;

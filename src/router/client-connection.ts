@@ -4,12 +4,14 @@
  */
 import type { Socket } from 'node:net';
 import { type Answer, bodyOf, headTimeout, malformed, reasonOf } from './answers.ts';
-import type { ResponsePiece } from './backend-connection.ts';
+import type { ResponsePiece } from './backend.ts';
+import { BackendConnection } from './backend-connection.ts';
 import { BodyReader, Framing } from './body-reader.ts';
 import type { Core } from './core.ts';
 import { Exchange, type Front } from './exchange.ts';
 import { responseHeadText } from './forward-response.ts';
 import { type FoundHead, HeadGatherer } from './head-gatherer.ts';
+import { remoteOf } from './remote.ts';
 import type { ResponseHead } from './response-head.ts';
 import { type Relayed, ResponseRelay } from './response-relay.ts';
 import type { Swept } from './sweeper.ts';
@@ -52,9 +54,9 @@ export class ClientConnection implements Front, Swept {
     this.#relay = new ResponseRelay(socket);
     this.isTls = 'encrypted' in socket;
     this.clientCert = clientCert;
-    const address = socket.remoteAddress ?? '';
-    this.remoteAddress = address.startsWith('::ffff:') ? address.slice(7) : address;
-    this.remoteText = `${this.remoteAddress}:${socket.remotePort ?? 0}`;
+    const remote = remoteOf(socket);
+    this.remoteAddress = remote.remoteAddress;
+    this.remoteText = remote.remoteText;
     this.#deadline_ms = core.monotonic_ms() + core.config.timeouts.request_head_s * 1000;
     socket.on('data', (bytes: Buffer) => this.#onData(bytes));
     socket.on('end', () => this.#onEnd());
@@ -173,16 +175,16 @@ export class ClientConnection implements Front, Swept {
     for (let r = 0; r < ranges.length; r += 2) {
       const start = ranges[r] ?? 0;
       const end = ranges[r + 1] ?? 0;
-      backend.socket.write(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end));
+      backend.sendBody(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end));
     }
     exchange.bytesIn = request.payload_bytes;
     this.#held = at === bytes.length ? EMPTY : bytes.subarray(at);
     this.#waitUntil(this.#core.config.timeouts.request_body_idle_s);
     if (request.isDone) {
-      if (tail !== '') backend.socket.write(tail, 'latin1');
+      backend.endBody(tail);
       this.#state = State.waiting;
       this.#deadline_ms = Number.POSITIVE_INFINITY;
-    } else if (backend.socket.writableLength > MAX_UNSENT_BYTES) this.#socket.pause();
+    } else if (backend.unsent_bytes > MAX_UNSENT_BYTES) this.#socket.pause();
   }
 
   /** The rest of the body will not come, or not as it should: the backend must not take what it has for the whole. */
@@ -214,7 +216,7 @@ export class ClientConnection implements Front, Swept {
 
   #onDrain(): void {
     if (this.#tunnel !== undefined) return this.#tunnel.clientDrained();
-    this.#exchange?.backend?.socket.resume();
+    this.#exchange?.backend?.resume();
   }
 
   #waitUntil(seconds: number): void {
@@ -236,17 +238,14 @@ export class ClientConnection implements Front, Swept {
   sendRequest(headText: string): void {
     const backend = this.#exchange?.backend;
     if (backend === undefined) return;
-    if (this.#request.isDone) {
-      backend.socket.write(headText + this.#bodyText, 'latin1');
-      return;
-    }
-    backend.socket.cork();
-    backend.socket.write(headText, 'latin1');
+    const hasMore = !this.#request.isDone;
+    backend.sendHead(headText, this.#bodyText, hasMore);
+    if (!hasMore) return;
+    if (backend.takesPayload) this.#request.takePayloadOnly();
     this.#state = State.body;
     this.#waitUntil(this.#core.config.timeouts.request_body_idle_s);
-    this.#readOn();
-    backend.socket.uncork();
-    if (this.#hasEnded && this.#state === State.body) this.#bodyBroke(malformed(400, 'body cut short'));
+    this.#pumpBody();
+    if (this.#hasEnded && !this.#request.isDone) this.#bodyBroke(malformed(400, 'body cut short'));
     else this.#socket.resume();
   }
 
@@ -269,6 +268,10 @@ export class ClientConnection implements Front, Swept {
     if (exchange !== undefined) this.#relayed(exchange, this.#relay.pass(exchange, bytes, { start: 0, end }));
   }
 
+  trailers(lines: string): void {
+    this.#relay.trailers = lines;
+  }
+
   backendEnded(isClean: boolean): boolean {
     const exchange = this.#exchange;
     if (this.#tunnel !== undefined) {
@@ -284,7 +287,7 @@ export class ClientConnection implements Front, Swept {
   #relayed(exchange: Exchange, relayed: Relayed): void {
     switch (relayed) {
       case 'more':
-        if (this.#socket.writableLength > MAX_UNSENT_BYTES) exchange.backend?.socket.pause();
+        if (this.#socket.writableLength > MAX_UNSENT_BYTES) exchange.backend?.pause();
         return;
       case 'done': {
         // A request that was not heard to its end leaves a connection on which nobody knows what comes next.
@@ -365,7 +368,7 @@ export class ClientConnection implements Front, Swept {
 
   #openTunnel(exchange: Exchange, head: ResponseHead, piece: ResponsePiece): void {
     const backend = exchange.backend;
-    if (backend === undefined) return;
+    if (!(backend instanceof BackendConnection)) return exchange.fail('upgrade');
     backend.isTunnel = true;
     this.#core.counters.websocketUpgrades++;
     this.#state = State.tunnel;

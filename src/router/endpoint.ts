@@ -1,5 +1,6 @@
 import type { RouteMessage } from '#contracts/router.ts';
 import type { BackendConnection } from './backend-connection.ts';
+import type { Http2Session } from './http2-backend.ts';
 
 /** What an endpoint is by; two registrations that agree in all of it are the same endpoint. */
 export interface EndpointFacts {
@@ -42,6 +43,8 @@ export class Endpoint {
   isGone = false;
   /** Quiet connections, the one used last at the end. */
   idle: BackendConnection[] | undefined;
+  /** The session to it, when it speaks HTTP/2. */
+  http2: Http2Session | undefined;
   #headerLines = '';
   #logText = '';
 

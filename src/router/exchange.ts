@@ -12,7 +12,7 @@ import {
   noEndpoints,
   unknownRoute,
 } from './answers.ts';
-import type { BackendConnection, BackendUser, ResponsePiece } from './backend-connection.ts';
+import type { Backend, BackendUser, ResponsePiece } from './backend.ts';
 import type { Core } from './core.ts';
 import type { Endpoint } from './endpoint.ts';
 import { requestHeadText } from './forward-request.ts';
@@ -41,6 +41,7 @@ export interface Front {
   interim(head: ResponseHead): void;
   respond(head: ResponseHead, piece: ResponsePiece): void;
   bytes(bytes: Buffer, end: number): void;
+  trailers(lines: string): void;
   /** The backend closed; whether that was the proper end of the response. */
   backendEnded(isClean: boolean): boolean;
   backendDrained(): void;
@@ -61,7 +62,7 @@ export class Exchange implements BackendUser {
   readonly deadline_ms: number;
   route: Route | undefined;
   endpoint: Endpoint | undefined;
-  backend: BackendConnection | undefined;
+  backend: Backend | undefined;
   wantedInstance: string | undefined;
   forwardedProto: string;
   extraLines = '';
@@ -148,7 +149,7 @@ export class Exchange implements BackendUser {
     this.reject(answer);
   }
 
-  onBackendReady(connection: BackendConnection): void {
+  onBackendReady(connection: Backend): void {
     this.backend = connection;
     this.isSent = true;
     this.#sent_ms = this.core.monotonic_ms();
@@ -174,11 +175,15 @@ export class Exchange implements BackendUser {
     this.front.bytes(bytes, end);
   }
 
+  onBackendTrailers(lines: string): void {
+    this.front.trailers(lines);
+  }
+
   onBackendDrain(): void {
     this.front.backendDrained();
   }
 
-  onBackendClosed(connection: BackendConnection, fault: BackendFault, isClean: boolean): void {
+  onBackendClosed(connection: Backend, fault: BackendFault, isClean: boolean): void {
     if (this.isOver) return;
     if (this.isResponding) {
       if (this.front.backendEnded(isClean)) return;
@@ -267,7 +272,7 @@ export class Exchange implements BackendUser {
     if (connection.isReady) this.onBackendReady(connection);
   }
 
-  #attemptFailed(connection: BackendConnection, fault: BackendFault, wasUsed: boolean): void {
+  #attemptFailed(connection: Backend, fault: BackendFault, wasUsed: boolean): void {
     const endpoint = connection.endpoint;
     this.backend = undefined;
     this.#leaveEndpoint();

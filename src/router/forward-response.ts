@@ -18,6 +18,7 @@ export function responseHeadText(exchange: Exchange, head: ResponseHead, form: B
   else if (form === 'until_close' && head.isChunked) kept = withoutFields(kept, TRAILER);
   else if (form === 'none' && (head.status === 204 || head.status < 200)) kept = withoutFields(kept, FRAMING);
   else if (form === 'none' && head.isChunked && exchange.head.isHttp10) kept = withoutFields(kept, CODING);
+  if (head.isBodyless && form === 'as_is') framing = 'Content-Length: 0\r\n';
   let connection = '';
   if (form === 'tunnel') connection = `Connection: Upgrade\r\nUpgrade: ${head.upgrade}\r\n`;
   else if (isLast) connection = 'Connection: close\r\n';

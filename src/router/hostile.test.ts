@@ -109,7 +109,7 @@ describe('of hostile bytes', () => {
       limits: { request_head_bytes: 65_536 },
     });
     backend = await RawBackend.start((socket, soFar) => {
-      if (/\r\n\r\n$/.test(soFar)) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+      if (soFar.endsWith('\r\n\r\n')) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
     });
     await router.register({ host: '127.0.0.1', port: backend.port, uris: ['evil.test'] });
   });

@@ -8,13 +8,12 @@ import { Bus } from '#bus/bus.ts';
 import type { ComponentContext, RunningComponent } from '#kernel/component.ts';
 import { AccessLog } from './access-log.ts';
 import { AppLog } from './app-log.ts';
-import { loadBackendTls } from './backend-tls.ts';
 import { Backends } from './backends.ts';
 import { followRoutes } from './bus.ts';
 import type { RouterConfig } from './config.ts';
 import type { Core } from './core.ts';
 import { Counters } from './counters.ts';
-import { HttpListener } from './http.ts';
+import { Entrance } from './entrance.ts';
 import { startStatus } from './status.ts';
 import { Sweeper } from './sweeper.ts';
 import { RouteTable } from './table.ts';
@@ -24,19 +23,8 @@ const VERSION = '0.1.0';
 export async function start(config: RouterConfig, context: ComponentContext): Promise<RunningComponent> {
   const { log, clock } = context;
   await using stack = new AsyncDisposableStack();
-  const counters = new Counters();
   const sweeper = stack.use(new Sweeper(clock));
-  const backendOptions = {
-    sweeper,
-    dial_ms: config.timeouts.dial_s * 1000,
-    tls_handshake_ms: config.timeouts.tls_handshake_s * 1000,
-    idle_ms: config.timeouts.backend_idle_s * 1000,
-    probe_ms: config.timeouts.backend_keep_alive_probe_s * 1000,
-    response_head_bytes: config.limits.response_head_bytes,
-    tls: loadBackendTls(config.backend_tls),
-    now_ms: () => clock.monotonic(),
-  };
-  const backends = new Backends(backendOptions, config.limits.max_idle_conns_per_backend);
+  const backends = Backends.create(config, { sweeper, clock });
   const table = new RouteTable({
     now_ms: () => clock.monotonic(),
     droplet_stale_threshold_s: config.droplet_stale_threshold_s,
@@ -45,18 +33,14 @@ export async function start(config: RouterConfig, context: ComponentContext): Pr
   });
   stack.defer(() => backends.close(table.endpoints()));
   const bus = stack.use(await Bus.connect({ servers: config.nats_servers, name: `router-${config.index}`, log }));
-  const appLog = config.logging.has_app_lines
-    ? stack.use(new AppLog({ bus, clock, lines_per_s: config.logging.app_lines_per_s }))
+  const { logging } = config;
+  const appLog = logging.has_app_lines
+    ? stack.use(new AppLog({ bus, clock, lines_per_s: logging.app_lines_per_s }))
     : undefined;
   const accessLog = stack.use(
-    new AccessLog({
-      log,
-      file: config.logging.access_log_file,
-      flush_interval_ms: config.logging.flush_interval_ms,
-      onAppLine:
-        appLog && ((exchange, line) => exchange.endpoint && appLog.add(exchange.endpoint, exchange.startedAt_ms, line)),
-    }),
+    new AccessLog({ log, appLog, file: logging.access_log_file, flush_interval_ms: logging.flush_interval_ms }),
   );
+  const counters = new Counters();
   const hosts = ownAddresses(config.host);
   const core: Core = {
     config,
@@ -84,9 +68,10 @@ export async function start(config: RouterConfig, context: ComponentContext): Pr
       credentials: config.status,
     }),
   );
+  // Registrants answer router.start meanwhile: the first request finds a full table.
   await clock.sleep(config.start_response_delay_s * 1000);
-  const http = stack.use(await HttpListener.start(core, config));
-  const addresses = { http: `${config.host}:${http.port}`, status: status.address };
+  const entrance = stack.use(await Entrance.open(core, clock));
+  const addresses = { ...entrance.addresses, status: status.address };
   log.info({ addresses, routes: table.size }, 'router serves');
   const running = stack.move();
   return { addresses, [Symbol.asyncDispose]: async () => await running.disposeAsync() };
@@ -95,8 +80,6 @@ export async function start(config: RouterConfig, context: ComponentContext): Pr
 function ownAddresses(host: string): string[] {
   if (host !== '0.0.0.0' && host !== '::') return [host];
   const all = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
-  const outside = all
-    .filter((address) => !address.internal && address.family === 'IPv4')
-    .map((address) => address.address);
-  return outside.length > 0 ? outside : ['127.0.0.1'];
+  const outside = all.filter((address) => !address.internal && address.family === 'IPv4');
+  return outside.length > 0 ? outside.map((address) => address.address) : ['127.0.0.1'];
 }

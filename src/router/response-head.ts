@@ -15,6 +15,8 @@ export class ResponseHead {
   /** Values of Set-Cookie, when there are any; they are also in `kept`. */
   setCookies: string[] | undefined;
   hasRequestId = false;
+  /** Known to have no body though no field says so. */
+  isBodyless = false;
   /** Field lines that are passed on as they came, each with its line end; Content-Length and Transfer-Encoding are among them. */
   kept = '';
   fault = '';

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import type { ResponsePiece } from './backend-connection.ts';
+import type { ResponsePiece } from './backend.ts';
 import { BodyReader, Framing } from './body-reader.ts';
 import type { Exchange } from './exchange.ts';
 import { type BodyForm, responseHeadText } from './forward-response.ts';
@@ -14,6 +14,8 @@ export class ResponseRelay {
   isLast = false;
   /** Whether the backend's connection is at a clean place for the next request. */
   isQuiet = false;
+  /** Trailer lines to end the next body with that is chunked here and not at the backend. */
+  trailers = '';
   readonly #socket: Socket;
   readonly #body = new BodyReader();
   #form: BodyForm = 'none';
@@ -74,7 +76,8 @@ export class ResponseRelay {
   /** The backend's end: the proper one for a response that lasts until then. */
   end(): Relayed {
     if (this.#body.framing !== Framing.untilClose) return 'broken';
-    if (this.#form === 'chunk') this.#socket.write('0\r\n\r\n', 'latin1');
+    if (this.#form === 'chunk') this.#socket.write(`0\r\n${this.trailers}\r\n`, 'latin1');
+    this.trailers = '';
     this.isQuiet = false;
     return 'done';
   }
