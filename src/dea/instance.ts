@@ -1,6 +1,7 @@
 import { describeError } from '#kernel/errors.ts';
 import type { ExitReason, HeartbeatInstance, InstanceState, StartMessage } from '#contracts/dea.ts';
 import type { JobResult } from '#contracts/warden.ts';
+import { containerRequest } from './container-request.ts';
 import { destroyContainer } from './destroy-container.ts';
 import { instanceEnvironment } from './environment.ts';
 import type { Endpoint } from './health-check.ts';
@@ -8,6 +9,7 @@ import { watchHealth } from './health-watch.ts';
 import type { InstanceDependencies, InstanceExit } from './instance-dependencies.ts';
 import { InstanceLog } from './instance-log.ts';
 import { DeaRestarted, describeFailedStart, MissingStartCommand, sayable } from './instance-errors.ts';
+import { rejectionOf } from './rejection-of.ts';
 import { awaitEnd, followOutput, UNKNOWN_END } from './job-output.ts';
 import { launchArguments } from './launcher.ts';
 import type { InstanceRecord } from './store.ts';
@@ -184,23 +186,7 @@ export class Instance {
     await this.#need.changed(this);
     if (start.start_command === '') throw new MissingStartCommand();
     const layer = await this.#fetchDroplet();
-    const shares = Math.round(start.limits.mem / settings.memory_to_cpu_share_ratio);
-    const created = await this.#need.warden.create({
-      handle,
-      stack: start.stack,
-      layers: [layer],
-      limits: {
-        memory_in_bytes: start.limits.mem * 1024 * 1024,
-        disk_in_bytes: start.limits.disk * 1024 * 1024,
-        cpu_shares: Math.min(settings.max_cpu_shares, Math.max(settings.min_cpu_shares, shares)),
-        pids: settings.max_processes,
-        nofile: start.limits.fds,
-      },
-      net_in: start.ports.map((container_port) => ({ container_port })),
-      net_out: start.egress_network_rules,
-      hostname: start.instance,
-      properties: { dea: dea.id, instance: start.instance, app: start.app },
-    });
+    const created = await this.#need.warden.create(containerRequest(start, { handle, layer, dea: dea.id, settings }));
     this.#log.cell(`Cell ${dea.id} successfully created container for instance ${start.instance}`);
     this.#record.network = { host_ip: created.host_ip, container_ip: created.container_ip, ports: created.ports };
     this.#stopping.signal.throwIfAborted();
@@ -397,12 +383,4 @@ export class Instance {
     this.#record.state_timestamp = this.#need.clock.now() / 1000;
     await this.#need.changed(this);
   }
-}
-
-/** Rejects when the signal is aborted, and otherwise never ends. */
-async function rejectionOf(signal: AbortSignal): Promise<never> {
-  return await new Promise((_, reject) => {
-    signal.throwIfAborted();
-    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
-  });
 }

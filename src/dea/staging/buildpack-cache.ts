@@ -11,6 +11,7 @@ import type { Clock } from '#kernel/clock.ts';
 import type { Log } from '#kernel/log.ts';
 import { retry } from '#kernel/retry.ts';
 import { download, DownloadFailed } from '../download.ts';
+import { rejectionOf } from '../rejection-of.ts';
 
 const execute = promisify(execFile);
 const LIMITS = { max_bytes: 4 * 1024 ** 3, max_entries: 200_000, links: 'inside' as const };
@@ -55,10 +56,7 @@ export class BuildpackCache {
         fetching = this.#fetch(buildpack, folder).finally(() => this.#fetching.delete(name));
         this.#fetching.set(name, fetching);
       }
-      const aborted = new Promise<never>((_, reject) => {
-        signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
-      });
-      return await Promise.race([fetching, aborted]);
+      return await Promise.race([fetching, rejectionOf(signal)]);
     } catch (error) {
       this.release(buildpack);
       throw error;
