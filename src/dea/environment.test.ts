@@ -56,6 +56,7 @@ describe("an instance's environment", () => {
       ['A', 'group'],
       ['A', 'user'],
       ['PORT', '1'],
+      ['LANG', 'de_DE.UTF-8'],
       ['TEXT', 'two\nlines = "quoted"'],
       ['bad=name', 'x'],
       ['NUL', 'a\0b'],
@@ -64,6 +65,7 @@ describe("an instance's environment", () => {
     const env = asMap(lines);
     assert.equal(env['A'], 'user');
     assert.equal(env['PORT'], '8080');
+    assert.equal(env['LANG'], 'de_DE.UTF-8');
     assert.equal(env['TEXT'], 'two\nlines = "quoted"');
     assert.ok(!lines.some((line) => line.startsWith('bad') || line.startsWith('NUL')));
     assert.equal(lines.filter((line) => line.startsWith('A=')).length, 1);

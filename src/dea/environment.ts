@@ -10,7 +10,21 @@ export interface InstanceFacts {
   started_at_ms: number;
 }
 
-const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+/** What a user may set otherwise. */
+const DEFAULTS: readonly [string, string][] = [
+  ['PATH', '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'],
+  ['LANG', 'C.UTF-8'],
+  ['SHELL', '/bin/bash'],
+];
+
+/** Where the droplet is, in every container. */
+const HOME: readonly [string, string][] = [
+  ['HOME', '/home/vcap/app'],
+  ['TMPDIR', '/home/vcap/tmp'],
+  ['DEPS_DIR', '/home/vcap/deps'],
+  ['USER', 'vcap'],
+  ['LOGNAME', 'vcap'],
+];
 
 /** Relational schemes that DATABASE_URL knows, and what frameworks call them. */
 const DATABASE_SCHEMES: Readonly<Record<string, string>> = {
@@ -49,7 +63,7 @@ export function instanceEnvironment(start: StartMessage, facts: InstanceFacts): 
     );
   }
   if (first) system.push(['PORT', String(first.container_port)], ['VCAP_APP_PORT', String(first.container_port)]);
-  return merge([databaseUrl(start.vcap_services), start.env, system, homeOf('/home/vcap')]);
+  return merge([DEFAULTS, databaseUrl(start.vcap_services), start.env, system, HOME]);
 }
 
 /** The environment of buildpacks while an app is staged: no port and no instance yet. */
@@ -70,23 +84,9 @@ export function stagingEnvironment(
     ['HOME', '/home/vcap'],
     ['USER', 'vcap'],
     ['LOGNAME', 'vcap'],
-    ['SHELL', '/bin/bash'],
-    ['LANG', 'C.UTF-8'],
     ['TMPDIR', '/tmp'],
   ];
-  return merge([[['PATH', SYSTEM_PATH]], databaseUrl(message.vcap_services), message.env, system]);
-}
-
-function homeOf(root: string): [string, string][] {
-  return [
-    ['HOME', `${root}/app`],
-    ['TMPDIR', `${root}/tmp`],
-    ['DEPS_DIR', `${root}/deps`],
-    ['USER', 'vcap'],
-    ['LOGNAME', 'vcap'],
-    ['SHELL', '/bin/bash'],
-    ['LANG', 'C.UTF-8'],
-  ];
+  return merge([DEFAULTS, databaseUrl(message.vcap_services), message.env, system]);
 }
 
 function vcapApplication(start: StartMessage, facts: InstanceFacts): Record<string, unknown> {
@@ -124,7 +124,7 @@ function databaseUrl(vcap_services: Record<string, unknown>): [string, string][]
 
 /** Later pairs win over earlier ones; a name that no process could have is left out. */
 function merge(groups: readonly (readonly (readonly [string, string])[])[]): string[] {
-  const merged = new Map([['PATH', SYSTEM_PATH]]);
+  const merged = new Map<string, string>();
   for (const [name, value] of groups.flat()) {
     if (name === '' || /[=\0]/.test(name) || value.includes('\0')) continue;
     merged.set(name, value);
