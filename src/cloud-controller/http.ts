@@ -4,7 +4,10 @@ import { z } from 'zod';
 import { useCfErrors } from '#http/cf-errors.ts';
 import { createHttpServer } from '#http/server.ts';
 import { TokenVerifier } from '#http/token-verifier.ts';
-import { useAuthentication } from './api/caller.ts';
+import { type AuthenticationOptions, useAuthentication } from './api/caller.ts';
+import { useCleanText } from './api/clean-text.ts';
+import { describeApi, gatherEndpoints } from './api/openapi.ts';
+import { API_VERSION } from './config.ts';
 import type { Deps } from './deps.ts';
 import { registerResources } from './resources.ts';
 import { loadHeldRoles } from './roles/held-roles-store.ts';
@@ -13,18 +16,28 @@ const Keys = z.object({ keys: z.array(z.looseObject({ kty: z.string(), kid: z.st
 
 /** The external face: the v3 API, its errors, who may use it. It listens nowhere yet. */
 export function createApiServer(deps: Deps): FastifyInstance {
-  const { config, clock, log, db } = deps;
+  const { config, log } = deps;
   const server = createHttpServer({ log, body_limit_bytes: config.limits.body_max_bytes });
   useCfErrors(server, log);
+  useCleanText(server);
+  useAuthentication(server, uaaAuthentication(deps));
+  const endpoints = gatherEndpoints(server);
+  server.get('/openapi.json', async () =>
+    describeApi(endpoints, { title: config.name, version: API_VERSION, url: config.urls.api }),
+  );
+  registerResources(server, deps);
+  return server;
+}
+
+/** Tokens of our UAA, and the roles of those who hold them. */
+export function uaaAuthentication({ config, clock, db }: Pick<Deps, 'config' | 'clock' | 'db'>): AuthenticationOptions {
   const { url, issuer, audience, timeout_ms } = config.uaa;
   const fetchKeys = async (): Promise<z.output<typeof Keys>> => {
     const response = await request(`${url}/token_keys`, { headersTimeout: timeout_ms, bodyTimeout: timeout_ms });
     return Keys.parse(await response.body.json());
   };
-  useAuthentication(server, {
+  return {
     verifier: new TokenVerifier({ fetchKeys, issuer, audience, clock }),
     rolesOf: async (claims) => await loadHeldRoles(db, claims),
-  });
-  registerResources(server, deps);
-  return server;
+  };
 }

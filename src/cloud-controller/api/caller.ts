@@ -97,12 +97,16 @@ const PLATFORM_SCOPES: readonly [string, PlatformRole][] = [
 export function useAuthentication(server: FastifyInstance, options: AuthenticationOptions): void {
   server.decorateRequest('caller');
   server.addHook('onRequest', async (request) => {
-    if (!needsToken(request)) return;
-    const claims = await verify(request, options.verifier);
-    const platform = new Set(PLATFORM_SCOPES.filter(([scope]) => claims.scope.includes(scope)).map(([, role]) => role));
-    requireScope(request, claims, platform);
-    request.caller = new Caller(claims, { platform, ...(await options.rolesOf(claims)) });
+    if (needsToken(request)) request.caller = await identify(request, options);
   });
+}
+
+/** Who sends a request, by its bearer token. Errors: 401, 403 for a token without our scopes, 503 while the UAA is away. */
+export async function identify(request: FastifyRequest, options: AuthenticationOptions): Promise<Caller> {
+  const claims = await verify(request, options.verifier);
+  const platform = new Set(PLATFORM_SCOPES.filter(([scope]) => claims.scope.includes(scope)).map(([, role]) => role));
+  requireScope(request, claims, platform);
+  return new Caller(claims, { platform, ...(await options.rolesOf(claims)) });
 }
 
 function needsToken(request: FastifyRequest): boolean {

@@ -55,7 +55,7 @@ export function registerBuildpackEndpoints(server: FastifyInstance, deps: Deps):
     return found;
   };
 
-  server.get('/v3/buildpacks', async (request) => {
+  server.get('/v3/buildpacks', { config: { list: LIST } }, async (request) => {
     const query = parseList(request, LIST);
     const lifecycle = query.plain['lifecycle'];
     if (lifecycle !== undefined && lifecycle !== 'buildpack' && lifecycle !== 'cnb') {
@@ -70,19 +70,23 @@ export function registerBuildpackEndpoints(server: FastifyInstance, deps: Deps):
 
   server.get<ByGuid>('/v3/buildpacks/:guid', async ({ params }) => presentBuildpack(await see(params.guid), links));
 
-  server.post('/v3/buildpacks', async ({ body, caller }, reply) => {
+  server.post('/v3/buildpacks', { config: { body: CreateBuildpack } }, async ({ body, caller }, reply) => {
     caller.require('platform.write');
     const wanted = parseBody(CreateBuildpack, body);
     const created = await inTransaction(db, async (trx) => await insertBuildpack(trx, wanted));
     return reply.code(201).send(presentBuildpack(created, links));
   });
 
-  server.patch<ByGuid>('/v3/buildpacks/:guid', async ({ params, body, caller }) => {
-    const found = await see(params.guid);
-    caller.require('platform.write');
-    const wanted = parseBody(UpdateBuildpack, body);
-    return presentBuildpack(await inTransaction(db, async (trx) => await updateBuildpack(trx, found, wanted)), links);
-  });
+  server.patch<ByGuid>(
+    '/v3/buildpacks/:guid',
+    { config: { body: UpdateBuildpack } },
+    async ({ params, body, caller }) => {
+      const found = await see(params.guid);
+      caller.require('platform.write');
+      const wanted = parseBody(UpdateBuildpack, body);
+      return presentBuildpack(await inTransaction(db, async (trx) => await updateBuildpack(trx, found, wanted)), links);
+    },
+  );
 
   const Payload = z.object({ guid: z.string() });
   operations.register(

@@ -39,13 +39,13 @@ export function registerDomainEndpoints(server: FastifyInstance, deps: Deps): vo
   const present = (row: Domain, caller: Caller): Record<string, unknown> =>
     presentDomain(row, links, (organization_guid) => caller.may('organization.read', { organization_guid }));
 
-  server.get('/v3/domains', async (request) => {
+  server.get('/v3/domains', { config: { list: DOMAIN_LIST } }, async (request) => {
     const query = parseList(request, DOMAIN_LIST);
     const page = await listDomains(db, query, { scope: request.caller.scope('domain.read') });
     return presentPage(page, { query, links, present: (row) => present(row, request.caller) });
   });
 
-  server.get<ByGuid>('/v3/organizations/:guid/domains', async (request) => {
+  server.get<ByGuid>('/v3/organizations/:guid/domains', { config: { list: DOMAIN_LIST } }, async (request) => {
     const { caller, params } = request;
     const query = parseList(request, DOMAIN_LIST);
     const organization = caller.see('organization.read', await findOrganization(db, params.guid), 'Organization');
@@ -67,7 +67,7 @@ export function registerDomainEndpoints(server: FastifyInstance, deps: Deps): vo
     present(await see(caller, params.guid), caller),
   );
 
-  server.post('/v3/domains', async ({ body, caller }, reply) => {
+  server.post('/v3/domains', { config: { body: CreateDomain } }, async ({ body, caller }, reply) => {
     const wanted = parseBody(CreateDomain, body);
     const organization_guid = wanted.relationships?.organization?.data.guid ?? null;
     const shared = wanted.relationships?.shared_organizations?.data.map(({ guid }) => guid) ?? [];
@@ -124,7 +124,7 @@ export function registerDomainEndpoints(server: FastifyInstance, deps: Deps): vo
       organization_guid: domain.organization_guid,
     });
 
-  server.patch<ByGuid>('/v3/domains/:guid', async ({ params, body, caller }) => {
+  server.patch<ByGuid>('/v3/domains/:guid', { config: { body: UpdateDomain } }, async ({ params, body, caller }) => {
     const found = await see(caller, params.guid);
     requireWrite(caller, found);
     await updateDomainMetadata(db, found, parseBody(UpdateDomain, body).metadata);
@@ -161,7 +161,7 @@ export function registerDomainEndpoints(server: FastifyInstance, deps: Deps): vo
   });
 
   const shares_path = '/v3/domains/:guid/relationships/shared_organizations';
-  server.post<ByGuid>(shares_path, async ({ params, body, caller }) => {
+  server.post<ByGuid>(shares_path, { config: { body: ShareDomain } }, async ({ params, body, caller }) => {
     const found = await see(caller, params.guid);
     const guids = parseBody(ShareDomain, body).data.map(({ guid }) => guid);
     if (found.organization_guid === null) {

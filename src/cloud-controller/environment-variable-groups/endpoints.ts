@@ -41,20 +41,24 @@ export function registerEnvironmentVariableGroupEndpoints(server: FastifyInstanc
     presentGroup(await findEnvironmentVariableGroup(db, nameOf(params.name)), links),
   );
 
-  server.patch<ByName>('/v3/environment_variable_groups/:name', async ({ params, body, caller }) => {
-    const name = nameOf(params.name);
-    caller.require('platform.write');
-    const changes = parseBody(UpdateGroup, body).var;
-    const updated = await updateEnvironmentVariableGroup(db, name, changes);
-    await recordAuditEvent(db, {
-      type: 'audit.environment_variable_group.update',
-      actor: caller.actor,
-      target: { guid: name, type: 'environment_variable_group', name },
-      // Values may be secret.
-      data: { request: { var: Object.keys(changes) } },
-    });
-    return presentGroup(updated, links);
-  });
+  server.patch<ByName>(
+    '/v3/environment_variable_groups/:name',
+    { config: { body: UpdateGroup } },
+    async ({ params, body, caller }) => {
+      const name = nameOf(params.name);
+      caller.require('platform.write');
+      const changes = parseBody(UpdateGroup, body).var;
+      const updated = await updateEnvironmentVariableGroup(db, name, changes);
+      await recordAuditEvent(db, {
+        type: 'audit.environment_variable_group.update',
+        actor: caller.actor,
+        target: { guid: name, type: 'environment_variable_group', name },
+        // Values may be secret.
+        data: { request: { var: Object.keys(changes) } },
+      });
+      return presentGroup(updated, links);
+    },
+  );
 }
 
 function nameOf(text: string): EnvironmentVariableGroupName {

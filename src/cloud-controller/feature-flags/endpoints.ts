@@ -30,20 +30,24 @@ export function registerFeatureFlagEndpoints(server: FastifyInstance, { db, link
     return presentFeatureFlag(await findFeatureFlag(db, params.name), links);
   });
 
-  server.patch<ByName>('/v3/feature_flags/:name', async ({ params, body, caller }) => {
-    if (!isFeatureFlag(params.name)) throw notFound('Feature flag');
-    const { name } = params;
-    caller.require('platform.write');
-    const wanted = parseBody(UpdateFeatureFlag, body);
-    await setFeatureFlag(db, { name, ...wanted });
-    await recordAuditEvent(db, {
-      type: 'audit.feature_flag.update',
-      actor: caller.actor,
-      target: { guid: name, type: 'feature_flag', name },
-      data: { request: wanted },
-    });
-    return presentFeatureFlag(await findFeatureFlag(db, name), links);
-  });
+  server.patch<ByName>(
+    '/v3/feature_flags/:name',
+    { config: { body: UpdateFeatureFlag } },
+    async ({ params, body, caller }) => {
+      if (!isFeatureFlag(params.name)) throw notFound('Feature flag');
+      const { name } = params;
+      caller.require('platform.write');
+      const wanted = parseBody(UpdateFeatureFlag, body);
+      await setFeatureFlag(db, { name, ...wanted });
+      await recordAuditEvent(db, {
+        type: 'audit.feature_flag.update',
+        actor: caller.actor,
+        target: { guid: name, type: 'feature_flag', name },
+        data: { request: wanted },
+      });
+      return presentFeatureFlag(await findFeatureFlag(db, name), links);
+    },
+  );
 }
 
 function presentFeatureFlag(flag: FeatureFlag, links: Links): Record<string, unknown> {

@@ -52,19 +52,27 @@ export function registerIsolationSegmentEndpoints(server: FastifyInstance, { db,
     presentIsolationSegment(await see(caller, params.guid), links),
   );
 
-  server.post('/v3/isolation_segments', async ({ body, caller }, reply) => {
-    caller.require('isolation_segment.write');
-    const created = await insertIsolationSegment(db, parseBody(CreateIsolationSegment, body));
-    return reply.code(201).send(presentIsolationSegment(created, links));
-  });
+  server.post(
+    '/v3/isolation_segments',
+    { config: { body: CreateIsolationSegment } },
+    async ({ body, caller }, reply) => {
+      caller.require('isolation_segment.write');
+      const created = await insertIsolationSegment(db, parseBody(CreateIsolationSegment, body));
+      return reply.code(201).send(presentIsolationSegment(created, links));
+    },
+  );
 
-  server.patch<ByGuid>('/v3/isolation_segments/:guid', async ({ params, body, caller }) => {
-    const found = await see(caller, params.guid);
-    caller.require('isolation_segment.write');
-    const wanted = parseBody(UpdateIsolationSegment, body);
-    if (wanted.name !== undefined && wanted.name !== found.name) requireNotShared(found, 'update');
-    return presentIsolationSegment(await updateIsolationSegment(db, found, wanted), links);
-  });
+  server.patch<ByGuid>(
+    '/v3/isolation_segments/:guid',
+    { config: { body: UpdateIsolationSegment } },
+    async ({ params, body, caller }) => {
+      const found = await see(caller, params.guid);
+      caller.require('isolation_segment.write');
+      const wanted = parseBody(UpdateIsolationSegment, body);
+      if (wanted.name !== undefined && wanted.name !== found.name) requireNotShared(found, 'update');
+      return presentIsolationSegment(await updateIsolationSegment(db, found, wanted), links);
+    },
+  );
 
   server.delete<ByGuid>('/v3/isolation_segments/:guid', async ({ params, caller }, reply) => {
     const found = await see(caller, params.guid);
@@ -74,14 +82,18 @@ export function registerIsolationSegmentEndpoints(server: FastifyInstance, { db,
     return reply.code(204).send();
   });
 
-  server.get<ByGuid>('/v3/isolation_segments/:guid/organizations', async (request) => {
-    const { params, caller } = request;
-    const found = await see(caller, params.guid);
-    const query = parseList(request, ORGANIZATION_LIST);
-    const scope = caller.scope('organization.read');
-    const page = await listOrganizations(db, query, { scope, isolation_segment_guid: found.guid });
-    return presentPage(page, { query, links, present: (row) => presentOrganization(row, links) });
-  });
+  server.get<ByGuid>(
+    '/v3/isolation_segments/:guid/organizations',
+    { config: { list: ORGANIZATION_LIST } },
+    async (request) => {
+      const { params, caller } = request;
+      const found = await see(caller, params.guid);
+      const query = parseList(request, ORGANIZATION_LIST);
+      const scope = caller.scope('organization.read');
+      const page = await listOrganizations(db, query, { scope, isolation_segment_guid: found.guid });
+      return presentPage(page, { query, links, present: (row) => presentOrganization(row, links) });
+    },
+  );
 
   const organizations_path = '/v3/isolation_segments/:guid/relationships/organizations';
   const presentOrganizations = async (segment: IsolationSegment, caller: Caller): Promise<Record<string, unknown>> => {
@@ -97,7 +109,7 @@ export function registerIsolationSegmentEndpoints(server: FastifyInstance, { db,
   server.get<ByGuid>(organizations_path, async ({ params, caller }) =>
     presentOrganizations(await see(caller, params.guid), caller),
   );
-  server.post<ByGuid>(organizations_path, async ({ params, body, caller }) => {
+  server.post<ByGuid>(organizations_path, { config: { body: ToMany } }, async ({ params, body, caller }) => {
     const found = await see(caller, params.guid);
     caller.require('isolation_segment.write');
     const guids = parseBody(ToMany, body).data.map(({ guid }) => guid);

@@ -137,15 +137,15 @@ describe('jobs', () => {
     const registry = new JobRegistry();
     const held = Promise.withResolvers<void>();
     const begun = Promise.withResolvers<void>();
-    registry.register('atomic', any, async (_payload, { db, complete }) => {
+    registry.register('atomic', any, async (_payload, context) => {
       begun.resolve();
       await held.promise;
-      await db.transaction().execute(async (trx) => {
+      await context.db.transaction().execute(async (trx) => {
         await trx
           .insertInto('feature_flags')
           .values({ name: 'made_by_job', enabled: true, custom_error_message: null })
           .execute();
-        await complete(trx);
+        await context.complete(trx);
       });
     });
     const guid = await enqueue('atomic');

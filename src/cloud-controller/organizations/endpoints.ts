@@ -30,7 +30,7 @@ export function registerOrganizationEndpoints(server: FastifyInstance, deps: Dep
   const { db, links, effects } = deps;
   const delete_organization = registerOrganizationDelete(deps);
 
-  server.get('/v3/organizations', async (request) => {
+  server.get('/v3/organizations', { config: { list: ORGANIZATION_LIST } }, async (request) => {
     const query = parseList(request, ORGANIZATION_LIST);
     const page = await listOrganizations(db, query, { scope: request.caller.scope('organization.read') });
     return presentPage(page, { query, links, present: (row) => presentOrganization(row, links) });
@@ -41,7 +41,7 @@ export function registerOrganizationEndpoints(server: FastifyInstance, deps: Dep
     return presentOrganization(found, links);
   });
 
-  server.post('/v3/organizations', async ({ body, caller }, reply) => {
+  server.post('/v3/organizations', { config: { body: CreateOrganization } }, async ({ body, caller }, reply) => {
     const mayCreate = caller.may('organization.create') || (await findFeatureFlag(db, 'user_org_creation')).enabled;
     if (!mayCreate) caller.require('organization.create');
     const wanted = parseBody(CreateOrganization, body);
@@ -65,23 +65,27 @@ export function registerOrganizationEndpoints(server: FastifyInstance, deps: Dep
     return reply.code(201).send(presentOrganization(created, links));
   });
 
-  server.patch<ByGuid>('/v3/organizations/:guid', async ({ params, body, caller }) => {
-    const found = caller.see('organization.read', await findOrganization(db, params.guid), 'Organization');
-    const wanted = parseBody(UpdateOrganization, body);
-    caller.require(wanted.suspended === undefined ? 'organization.update' : 'organization.suspend', found);
-    const updated = await inTransaction(db, async (trx) => {
-      const organization = await updateOrganization(trx, found, wanted);
-      await recordAuditEvent(trx, {
-        type: 'audit.organization.update',
-        actor: caller.actor,
-        target: { guid: organization.guid, type: 'organization', name: organization.name },
-        data: { request: wanted },
-        organization_guid: organization.guid,
+  server.patch<ByGuid>(
+    '/v3/organizations/:guid',
+    { config: { body: UpdateOrganization } },
+    async ({ params, body, caller }) => {
+      const found = caller.see('organization.read', await findOrganization(db, params.guid), 'Organization');
+      const wanted = parseBody(UpdateOrganization, body);
+      caller.require(wanted.suspended === undefined ? 'organization.update' : 'organization.suspend', found);
+      const updated = await inTransaction(db, async (trx) => {
+        const organization = await updateOrganization(trx, found, wanted);
+        await recordAuditEvent(trx, {
+          type: 'audit.organization.update',
+          actor: caller.actor,
+          target: { guid: organization.guid, type: 'organization', name: organization.name },
+          data: { request: wanted },
+          organization_guid: organization.guid,
+        });
+        return organization;
       });
-      return organization;
-    });
-    return presentOrganization(updated, links);
-  });
+      return presentOrganization(updated, links);
+    },
+  );
 
   server.delete<ByGuid>('/v3/organizations/:guid', async ({ params, caller }, reply) => {
     const found = caller.see('organization.read', await findOrganization(db, params.guid), 'Organization');
@@ -89,7 +93,7 @@ export function registerOrganizationEndpoints(server: FastifyInstance, deps: Dep
     return await delete_organization(found, caller, reply);
   });
 
-  server.get<ByGuid>('/v3/organizations/:guid/users', async (request) => {
+  server.get<ByGuid>('/v3/organizations/:guid/users', { config: { list: USER_LIST } }, async (request) => {
     const { params, caller } = request;
     caller.see('organization.read', await findOrganization(db, params.guid), 'Organization');
     const query = parseList(request, USER_LIST);
@@ -122,7 +126,7 @@ export function registerOrganizationEndpoints(server: FastifyInstance, deps: Dep
     return presentSegment(found.guid, found.default_isolation_segment_guid);
   });
 
-  server.patch<ByGuid>(segment_path, async ({ params, body, caller }) => {
+  server.patch<ByGuid>(segment_path, { config: { body: SetIsolationSegment } }, async ({ params, body, caller }) => {
     const found = caller.see('organization.read', await findOrganization(db, params.guid), 'Organization');
     caller.require('organization.update', found);
     const segment_guid = parseBody(SetIsolationSegment, body).data?.guid ?? null;

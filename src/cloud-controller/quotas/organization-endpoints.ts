@@ -39,7 +39,7 @@ export function registerOrganizationQuotaEndpoints(server: FastifyInstance, deps
     return found;
   };
 
-  server.get('/v3/organization_quotas', async (request) => {
+  server.get('/v3/organization_quotas', { config: { list: ORGANIZATION_QUOTA_LIST } }, async (request) => {
     const query = parseList(request, ORGANIZATION_QUOTA_LIST);
     const page = await listOrganizationQuotas(db, query, request.caller.scope('organization_quota.read'));
     return presentPage(page, { query, links, present: (row) => present(row, request.caller) });
@@ -49,37 +49,49 @@ export function registerOrganizationQuotaEndpoints(server: FastifyInstance, deps
     present(await see(caller, params.guid), caller),
   );
 
-  server.post('/v3/organization_quotas', async ({ body, caller }, reply) => {
-    caller.require('organization_quota.write');
-    const { name, relationships, ...limits } = parseBody(CreateOrganizationQuota, body);
-    const organization_guids = relationships?.organizations?.data.map(({ guid }) => guid) ?? [];
-    const guid = await inTransaction(db, async (trx) => {
-      await requireOrganizations(trx, organization_guids);
-      const created = await insertOrganizationQuota(trx, name, limits);
-      await applyOrganizationQuota(trx, created, organization_guids);
-      return created;
-    });
-    return reply.code(201).send(present(await see(caller, guid), caller));
-  });
+  server.post(
+    '/v3/organization_quotas',
+    { config: { body: CreateOrganizationQuota } },
+    async ({ body, caller }, reply) => {
+      caller.require('organization_quota.write');
+      const { name, relationships, ...limits } = parseBody(CreateOrganizationQuota, body);
+      const organization_guids = relationships?.organizations?.data.map(({ guid }) => guid) ?? [];
+      const guid = await inTransaction(db, async (trx) => {
+        await requireOrganizations(trx, organization_guids);
+        const created = await insertOrganizationQuota(trx, name, limits);
+        await applyOrganizationQuota(trx, created, organization_guids);
+        return created;
+      });
+      return reply.code(201).send(present(await see(caller, guid), caller));
+    },
+  );
 
-  server.patch<ByGuid>('/v3/organization_quotas/:guid', async ({ params, body, caller }) => {
-    const found = await see(caller, params.guid);
-    caller.require('organization_quota.write');
-    await updateOrganizationQuota(db, found, parseBody(UpdateOrganizationQuota, body));
-    return present(await see(caller, found.guid), caller);
-  });
+  server.patch<ByGuid>(
+    '/v3/organization_quotas/:guid',
+    { config: { body: UpdateOrganizationQuota } },
+    async ({ params, body, caller }) => {
+      const found = await see(caller, params.guid);
+      caller.require('organization_quota.write');
+      await updateOrganizationQuota(db, found, parseBody(UpdateOrganizationQuota, body));
+      return present(await see(caller, found.guid), caller);
+    },
+  );
 
-  server.post<ByGuid>('/v3/organization_quotas/:guid/relationships/organizations', async ({ params, body, caller }) => {
-    const found = await see(caller, params.guid);
-    caller.require('organization_quota.write');
-    const guids = parseBody(ApplyQuota, body).data.map(({ guid }) => guid);
-    await requireOrganizations(db, guids);
-    await applyOrganizationQuota(db, found.guid, guids);
-    return {
-      ...toMany((await see(caller, found.guid)).organization_guids),
-      links: { self: links.to(`/v3/organization_quotas/${found.guid}/relationships/organizations`) },
-    };
-  });
+  server.post<ByGuid>(
+    '/v3/organization_quotas/:guid/relationships/organizations',
+    { config: { body: ApplyQuota } },
+    async ({ params, body, caller }) => {
+      const found = await see(caller, params.guid);
+      caller.require('organization_quota.write');
+      const guids = parseBody(ApplyQuota, body).data.map(({ guid }) => guid);
+      await requireOrganizations(db, guids);
+      await applyOrganizationQuota(db, found.guid, guids);
+      return {
+        ...toMany((await see(caller, found.guid)).organization_guids),
+        links: { self: links.to(`/v3/organization_quotas/${found.guid}/relationships/organizations`) },
+      };
+    },
+  );
 
   const Payload = z.object({ guid: z.string() });
   operations.register(

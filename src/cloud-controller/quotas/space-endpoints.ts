@@ -40,7 +40,7 @@ export function registerSpaceQuotaEndpoints(server: FastifyInstance, deps: Deps)
     return found;
   };
 
-  server.get('/v3/space_quotas', async (request) => {
+  server.get('/v3/space_quotas', { config: { list: SPACE_QUOTA_LIST } }, async (request) => {
     const query = parseList(request, SPACE_QUOTA_LIST);
     const page = await listSpaceQuotas(db, query, request.caller.scope('space_quota.read'));
     return presentPage(page, { query, links, present: (row) => present(row, request.caller) });
@@ -50,7 +50,7 @@ export function registerSpaceQuotaEndpoints(server: FastifyInstance, deps: Deps)
     present(await see(caller, params.guid), caller),
   );
 
-  server.post('/v3/space_quotas', async ({ body, caller }, reply) => {
+  server.post('/v3/space_quotas', { config: { body: CreateSpaceQuota } }, async ({ body, caller }, reply) => {
     const { name, relationships, ...limits } = parseBody(CreateSpaceQuota, body);
     const organization = await findOrganization(db, relationships.organization.data.guid);
     if (!organization || !caller.may('organization.read', organization)) {
@@ -69,15 +69,19 @@ export function registerSpaceQuotaEndpoints(server: FastifyInstance, deps: Deps)
     return reply.code(201).send(present(await see(caller, guid), caller));
   });
 
-  server.patch<ByGuid>('/v3/space_quotas/:guid', async ({ params, body, caller }) => {
-    const found = await see(caller, params.guid);
-    caller.require('space_quota.write', found);
-    await updateSpaceQuota(db, found, parseBody(UpdateSpaceQuota, body));
-    return present(await see(caller, found.guid), caller);
-  });
+  server.patch<ByGuid>(
+    '/v3/space_quotas/:guid',
+    { config: { body: UpdateSpaceQuota } },
+    async ({ params, body, caller }) => {
+      const found = await see(caller, params.guid);
+      caller.require('space_quota.write', found);
+      await updateSpaceQuota(db, found, parseBody(UpdateSpaceQuota, body));
+      return present(await see(caller, found.guid), caller);
+    },
+  );
 
   const spaces_path = '/v3/space_quotas/:guid/relationships/spaces';
-  server.post<ByGuid>(spaces_path, async ({ params, body, caller }) => {
+  server.post<ByGuid>(spaces_path, { config: { body: ApplyQuota } }, async ({ params, body, caller }) => {
     const found = await see(caller, params.guid);
     caller.require('space_quota.write', found);
     const guids = parseBody(ApplyQuota, body).data.map(({ guid }) => guid);

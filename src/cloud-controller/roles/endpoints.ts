@@ -43,7 +43,7 @@ export function registerRoleEndpoints(server: FastifyInstance, deps: Deps): void
     return included;
   };
 
-  server.get('/v3/roles', async (request) => {
+  server.get('/v3/roles', { config: { list: ROLE_LIST } }, async (request) => {
     const query = parseList(request, ROLE_LIST);
     const page = await listRoles(db, query, request.caller);
     const included = await include(query, page.rows);
@@ -57,7 +57,7 @@ export function registerRoleEndpoints(server: FastifyInstance, deps: Deps): void
     return { ...presentRole(found, links), ...(included && { included }) };
   });
 
-  server.post('/v3/roles', async ({ body, caller }, reply) => {
+  server.post('/v3/roles', { config: { body: CreateRole } }, async ({ body, caller }, reply) => {
     const wanted = parseBody(CreateRole, body);
     return reply.code(201).send(presentRole(await giveRole(deps, caller, wanted), links));
   });

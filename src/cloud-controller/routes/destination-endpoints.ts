@@ -45,12 +45,12 @@ export function registerDestinationEndpoints(server: FastifyInstance, deps: Deps
     return presentDestinations({ ...route, destinations }, links);
   });
 
-  server.post<ByGuid>(path, async ({ params, body, caller }) => {
+  server.post<ByGuid>(path, { config: { body: InsertDestinations } }, async ({ params, body, caller }) => {
     const { destinations } = parseBody(InsertDestinations, body);
     const route = await toWrite(caller, params.guid);
     return await change(caller, route, { add: destinations, replace: false });
   });
-  server.patch<ByGuid>(path, async ({ params, body, caller }) => {
+  server.patch<ByGuid>(path, { config: { body: ReplaceDestinations } }, async ({ params, body, caller }) => {
     const { destinations } = parseBody(ReplaceDestinations, body);
     const route = await toWrite(caller, params.guid);
     return await change(caller, route, { add: destinations, replace: true });
@@ -79,17 +79,21 @@ export function registerDestinationEndpoints(server: FastifyInstance, deps: Deps
     return presentDestinations(await see(caller, route.guid), links);
   };
 
-  server.patch<ByDestination>(`${path}/:destination_guid`, async ({ params, body, caller }) => {
-    const route = await toWrite(caller, params.guid);
-    const { protocol } = parseBody(UpdateDestination, body);
-    const destination = route.destinations.find(({ guid }) => guid === params.destination_guid);
-    if (!destination) throw notFound('Destination');
-    const fault = faultOfProtocol(route, protocol);
-    if (fault !== undefined) throw unprocessable(fault);
-    await setDestinationProtocol(db, destination.guid, protocol);
-    await effects.routesChanged([destination.app_guid]);
-    return presentDestination({ ...destination, protocol }, route);
-  });
+  server.patch<ByDestination>(
+    `${path}/:destination_guid`,
+    { config: { body: UpdateDestination } },
+    async ({ params, body, caller }) => {
+      const route = await toWrite(caller, params.guid);
+      const { protocol } = parseBody(UpdateDestination, body);
+      const destination = route.destinations.find(({ guid }) => guid === params.destination_guid);
+      if (!destination) throw notFound('Destination');
+      const fault = faultOfProtocol(route, protocol);
+      if (fault !== undefined) throw unprocessable(fault);
+      await setDestinationProtocol(db, destination.guid, protocol);
+      await effects.routesChanged([destination.app_guid]);
+      return presentDestination({ ...destination, protocol }, route);
+    },
+  );
 
   server.delete<ByDestination>(`${path}/:destination_guid`, async ({ params, caller }, reply) => {
     const route = await toWrite(caller, params.guid);

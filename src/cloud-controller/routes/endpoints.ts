@@ -58,7 +58,7 @@ export function registerRouteEndpoints(server: FastifyInstance, deps: Deps): voi
     return included;
   };
 
-  server.get('/v3/routes', async (request) => {
+  server.get('/v3/routes', { config: { list: ROUTE_LIST } }, async (request) => {
     const query = parseList(request, ROUTE_LIST);
     const page = await listRoutes(db, query, { scope: request.caller.scope('route.read') });
     const included = await include(query, page.rows, request.caller);
@@ -72,7 +72,7 @@ export function registerRouteEndpoints(server: FastifyInstance, deps: Deps): voi
     return { ...presentRoute(found, links), ...(included && { included }) };
   });
 
-  server.post('/v3/routes', async ({ body, caller }, reply) => {
+  server.post('/v3/routes', { config: { body: CreateRoute } }, async ({ body, caller }, reply) => {
     const wanted = parseBody(CreateRoute, body);
     const space = await findSpace(db, wanted.relationships.space.data.guid);
     if (!space || !caller.may('space.read', space)) {
@@ -90,7 +90,7 @@ export function registerRouteEndpoints(server: FastifyInstance, deps: Deps): voi
     return reply.code(201).send(presentRoute(seeRoute(caller, await findRoute(db, guid)), links));
   });
 
-  server.patch<ByGuid>('/v3/routes/:guid', async ({ params, body, caller }) => {
+  server.patch<ByGuid>('/v3/routes/:guid', { config: { body: UpdateRoute } }, async ({ params, body, caller }) => {
     const found = seeRoute(caller, await findRoute(db, params.guid));
     caller.require('route.write', found);
     const wanted = parseBody(UpdateRoute, body);

@@ -23,7 +23,7 @@ type ByGuid = { Params: { guid: string } };
 export function registerRouteRelationEndpoints(server: FastifyInstance, deps: Deps): void {
   const { db, links, effects } = deps;
 
-  server.get<ByGuid>('/v3/apps/:guid/routes', async (request) => {
+  server.get<ByGuid>('/v3/apps/:guid/routes', { config: { list: ROUTE_LIST } }, async (request) => {
     const { caller, params } = request;
     const query = parseList(request, ROUTE_LIST);
     const [app] = await appsByGuid(db, [params.guid]);
@@ -44,7 +44,7 @@ export function registerRouteRelationEndpoints(server: FastifyInstance, deps: De
     return presentShares(route.guid, route.shared_space_guids);
   });
 
-  server.post<ByGuid>(shares_path, async ({ params, body, caller }) => {
+  server.post<ByGuid>(shares_path, { config: { body: ShareRoute } }, async ({ params, body, caller }) => {
     await requireFeature(db, 'route_sharing', caller);
     const route = seeRoute(caller, await findRoute(db, params.guid));
     caller.require('route.share', route);
@@ -93,32 +93,44 @@ export function registerRouteRelationEndpoints(server: FastifyInstance, deps: De
     return reply.code(204).send();
   });
 
-  server.patch<ByGuid>('/v3/routes/:guid/relationships/space', async ({ params, body, caller }) => {
-    await requireFeature(db, 'route_sharing', caller);
-    const route = seeRoute(caller, await findRoute(db, params.guid));
-    caller.require('route.move', route);
-    const space_guid = parseBody(MoveRoute, body).data.guid;
-    const refuse = (why: string): Error =>
-      unprocessable(`Unable to transfer owner of route '${routeUrl(route)}' to space '${space_guid}'. ${why}`);
-    const fault = await faultOfTarget(caller, space_guid);
-    if (fault !== undefined) throw refuse(fault);
-    const [space] = await spacesByGuid(db, [space_guid]);
-    const domain = await findDomain(db, route.domain_guid);
-    const mayUse =
-      domain &&
-      maySeeDomain(caller, domain) &&
-      (domain.organization_guid === null ||
-        [domain.organization_guid, ...domain.shared_organization_guids].includes(space?.organization_guid ?? ''));
-    if (!space || !mayUse) throw refuse("Target space does not have access to route's domain");
-    await inTransaction(db, async (trx) => {
-      if (space.guid !== route.space_guid) await moveRoute(trx, route, space.guid);
-      await record(trx, { type: 'audit.route.transfer-owner', route, caller, data: { target_space_guid: space_guid } });
-    });
-    return {
-      data: { guid: space_guid },
-      links: { self: links.to(`/v3/routes/${route.guid}/relationships/space`), related: presentSpaceLink(space_guid) },
-    };
-  });
+  server.patch<ByGuid>(
+    '/v3/routes/:guid/relationships/space',
+    { config: { body: MoveRoute } },
+    async ({ params, body, caller }) => {
+      await requireFeature(db, 'route_sharing', caller);
+      const route = seeRoute(caller, await findRoute(db, params.guid));
+      caller.require('route.move', route);
+      const space_guid = parseBody(MoveRoute, body).data.guid;
+      const refuse = (why: string): Error =>
+        unprocessable(`Unable to transfer owner of route '${routeUrl(route)}' to space '${space_guid}'. ${why}`);
+      const fault = await faultOfTarget(caller, space_guid);
+      if (fault !== undefined) throw refuse(fault);
+      const [space] = await spacesByGuid(db, [space_guid]);
+      const domain = await findDomain(db, route.domain_guid);
+      const mayUse =
+        domain &&
+        maySeeDomain(caller, domain) &&
+        (domain.organization_guid === null ||
+          [domain.organization_guid, ...domain.shared_organization_guids].includes(space?.organization_guid ?? ''));
+      if (!space || !mayUse) throw refuse("Target space does not have access to route's domain");
+      await inTransaction(db, async (trx) => {
+        if (space.guid !== route.space_guid) await moveRoute(trx, route, space.guid);
+        await record(trx, {
+          type: 'audit.route.transfer-owner',
+          route,
+          caller,
+          data: { target_space_guid: space_guid },
+        });
+      });
+      return {
+        data: { guid: space_guid },
+        links: {
+          self: links.to(`/v3/routes/${route.guid}/relationships/space`),
+          related: presentSpaceLink(space_guid),
+        },
+      };
+    },
+  );
   const presentSpaceLink = (guid: string): { href: string } => links.to(`/v3/spaces/${guid}`);
 
   const faultOfTarget = async (caller: Caller, space_guid: string): Promise<string | undefined> => {

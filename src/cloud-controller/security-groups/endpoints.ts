@@ -47,7 +47,7 @@ export function registerSecurityGroupEndpoints(server: FastifyInstance, { db, li
     return found;
   };
 
-  server.get('/v3/security_groups', async (request) => {
+  server.get('/v3/security_groups', { config: { list: LIST } }, async (request) => {
     const { caller } = request;
     const query = parseList(request, LIST);
     const page = await listSecurityGroups(db, query, { scope: caller.scope('space.read') });
@@ -58,7 +58,7 @@ export function registerSecurityGroupEndpoints(server: FastifyInstance, { db, li
     presentSecurityGroup(await see(caller, params.guid), links, caller),
   );
 
-  server.post('/v3/security_groups', async ({ body, caller }, reply) => {
+  server.post('/v3/security_groups', { config: { body: CreateSecurityGroup } }, async ({ body, caller }, reply) => {
     caller.require('security_group.write');
     const { relationships, ...fields } = parseBody(CreateSecurityGroup, body);
     const guidsOf = (many: { data: { guid: string }[] } | undefined): string[] =>
@@ -75,12 +75,16 @@ export function registerSecurityGroupEndpoints(server: FastifyInstance, { db, li
     return reply.code(201).send(presentSecurityGroup(await see(caller, guid), links, caller));
   });
 
-  server.patch<ByGuid>('/v3/security_groups/:guid', async ({ params, body, caller }) => {
-    const found = await see(caller, params.guid);
-    caller.require('security_group.write');
-    await updateSecurityGroup(db, found, parseBody(UpdateSecurityGroup, body));
-    return presentSecurityGroup(await see(caller, found.guid), links, caller);
-  });
+  server.patch<ByGuid>(
+    '/v3/security_groups/:guid',
+    { config: { body: UpdateSecurityGroup } },
+    async ({ params, body, caller }) => {
+      const found = await see(caller, params.guid);
+      caller.require('security_group.write');
+      await updateSecurityGroup(db, found, parseBody(UpdateSecurityGroup, body));
+      return presentSecurityGroup(await see(caller, found.guid), links, caller);
+    },
+  );
 
   const Payload = z.object({ guid: z.string() });
   operations.register(
@@ -109,7 +113,7 @@ export function registerSecurityGroupEndpoints(server: FastifyInstance, { db, li
 
   function registerBinding(phase: Phase): void {
     const path = `/v3/security_groups/:guid/relationships/${phase}_spaces`;
-    server.post<ByGuid>(path, async ({ params, body, caller }) => {
+    server.post<ByGuid>(path, { config: { body: ToMany } }, async ({ params, body, caller }) => {
       const found = await see(caller, params.guid);
       const guids = parseBody(ToMany, body).data.map(({ guid }) => guid);
       for (const space of await visibleSpaces(caller, guids)) caller.require('security_group.bind', space);

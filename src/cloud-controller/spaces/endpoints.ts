@@ -34,7 +34,7 @@ export function registerSpaceEndpoints(server: FastifyInstance, deps: Deps): voi
     return { organizations: organizations.map((row) => presentOrganization(row, links)) };
   };
 
-  server.get('/v3/spaces', async (request) => {
+  server.get('/v3/spaces', { config: { list: SPACE_LIST } }, async (request) => {
     const query = parseList(request, SPACE_LIST);
     const page = await listSpaces(db, query, request.caller.scope('space.read'));
     const included = await include(query, page.rows);
@@ -48,7 +48,7 @@ export function registerSpaceEndpoints(server: FastifyInstance, deps: Deps): voi
     return { ...presentSpace(found, links), ...(included && { included }) };
   });
 
-  server.post('/v3/spaces', async ({ body, caller }, reply) => {
+  server.post('/v3/spaces', { config: { body: CreateSpace } }, async ({ body, caller }, reply) => {
     const wanted = parseBody(CreateSpace, body);
     const organization = await findOrganization(db, wanted.relationships.organization.data.guid);
     if (!organization || !caller.may('organization.read', organization)) {
@@ -63,7 +63,7 @@ export function registerSpaceEndpoints(server: FastifyInstance, deps: Deps): voi
     return reply.code(201).send(presentSpace(created, links));
   });
 
-  server.patch<ByGuid>('/v3/spaces/:guid', async ({ params, body, caller }) => {
+  server.patch<ByGuid>('/v3/spaces/:guid', { config: { body: UpdateSpace } }, async ({ params, body, caller }) => {
     const found = await see(caller, params.guid);
     caller.require('space.update', found);
     const wanted = parseBody(UpdateSpace, body);
@@ -110,7 +110,7 @@ export function registerSpaceEndpoints(server: FastifyInstance, deps: Deps): voi
     return await jobs.accept(reply, job_guid);
   });
 
-  server.get<ByGuid>('/v3/spaces/:guid/users', async (request) => {
+  server.get<ByGuid>('/v3/spaces/:guid/users', { config: { list: USER_LIST } }, async (request) => {
     const found = await see(request.caller, request.params.guid);
     const query = parseList(request, USER_LIST);
     const page = await listUsers(db, query, { space_guid: found.guid });
@@ -141,14 +141,18 @@ export function registerSpaceEndpoints(server: FastifyInstance, deps: Deps): voi
     if (params.name !== 'ssh') throw notFound('Feature');
     return presentFeature(found);
   });
-  server.patch<ByName>('/v3/spaces/:guid/features/:name', async ({ params, body, caller }) => {
-    const found = await see(caller, params.guid);
-    caller.require('space.update', found);
-    if (params.name !== 'ssh') throw notFound('Feature');
-    const { enabled } = parseBody(UpdateFeature, body);
-    await updateSpace(db, found, { allow_ssh: enabled });
-    return presentFeature({ ...found, allow_ssh: enabled });
-  });
+  server.patch<ByName>(
+    '/v3/spaces/:guid/features/:name',
+    { config: { body: UpdateFeature } },
+    async ({ params, body, caller }) => {
+      const found = await see(caller, params.guid);
+      caller.require('space.update', found);
+      if (params.name !== 'ssh') throw notFound('Feature');
+      const { enabled } = parseBody(UpdateFeature, body);
+      await updateSpace(db, found, { allow_ssh: enabled });
+      return presentFeature({ ...found, allow_ssh: enabled });
+    },
+  );
 
   const presentSegment = (guid: string, segment_guid: string | null): Record<string, unknown> => ({
     data: segment_guid === null ? null : { guid: segment_guid },
@@ -162,7 +166,7 @@ export function registerSpaceEndpoints(server: FastifyInstance, deps: Deps): voi
     const found = await see(caller, params.guid);
     return presentSegment(found.guid, found.isolation_segment_guid);
   });
-  server.patch<ByGuid>(segment_path, async ({ params, body, caller }) => {
+  server.patch<ByGuid>(segment_path, { config: { body: SetIsolationSegment } }, async ({ params, body, caller }) => {
     const found = await see(caller, params.guid);
     caller.require('space.isolate', found);
     const segment_guid = parseBody(SetIsolationSegment, body).data?.guid ?? null;

@@ -42,13 +42,13 @@ export function registerStackEndpoints(server: FastifyInstance, { db, links, con
     presentStack(await see(params.guid), config.default_stack, links),
   );
 
-  server.post('/v3/stacks', async ({ body, caller }, reply) => {
+  server.post('/v3/stacks', { config: { body: CreateStack } }, async ({ body, caller }, reply) => {
     caller.require('platform.write');
     const created = await insertStack(db, parseBody(CreateStack, body));
     return reply.code(201).send(presentStack(created, config.default_stack, links));
   });
 
-  server.patch<ByGuid>('/v3/stacks/:guid', async ({ params, body, caller }) => {
+  server.patch<ByGuid>('/v3/stacks/:guid', { config: { body: UpdateStack } }, async ({ params, body, caller }) => {
     const found = await see(params.guid);
     caller.require('platform.write');
     return presentStack(await updateStack(db, found, parseBody(UpdateStack, body)), config.default_stack, links);

@@ -31,7 +31,7 @@ export function registerUserEndpoints(server: FastifyInstance, deps: Deps): void
     return (await nameUsers(deps, [found]))[0] ?? found;
   };
 
-  server.get('/v3/users', async (request) => {
+  server.get('/v3/users', { config: { list: USER_LIST } }, async (request) => {
     const query = parseList(request, USER_LIST);
     return await presentUserPage(await listUsers(db, query, { visible_to: request.caller }), query, deps);
   });
@@ -40,7 +40,7 @@ export function registerUserEndpoints(server: FastifyInstance, deps: Deps): void
     presentUser(await see(caller, params.guid), links),
   );
 
-  server.post('/v3/users', async ({ body, caller }, reply) => {
+  server.post('/v3/users', { config: { body: CreateUser } }, async ({ body, caller }, reply) => {
     caller.require('platform.write');
     const wanted = parseBody(CreateUser, body);
     let user: UaaUser | { guid: string; username: null; origin: null };
@@ -58,7 +58,7 @@ export function registerUserEndpoints(server: FastifyInstance, deps: Deps): void
     return reply.code(201).send(presentUser(await insertUser(db, user, wanted.metadata), links));
   });
 
-  server.patch<ByGuid>('/v3/users/:guid', async ({ params, body, caller }) => {
+  server.patch<ByGuid>('/v3/users/:guid', { config: { body: UpdateUser } }, async ({ params, body, caller }) => {
     const found = await see(caller, params.guid);
     caller.require('platform.write');
     const { metadata } = parseBody(UpdateUser, body);
