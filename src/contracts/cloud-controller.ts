@@ -5,6 +5,7 @@
  * POST /internal/staging/:build_guid/completed              StagingResult; 200 taken, 404 no such build, 409 it already ended
  * POST /internal/tasks/:task_guid/completed                 TaskResult; 200, 404, 409 likewise
  * GET  /internal/v4/log_access/:app_guid                    the user's own bearer; 200, or 404 when there is no permission
+ * GET  /internal/v5/syslog_drain_urls?batch_size=N&next_id=M   SyslogDrainUrls; ends when `next_id` is null
  * GET  /internal/apps/:process_guid/ssh_access/:index       the user's own bearer; 200 SshAccess, 401, 403
  * GET|PUT /internal/blobs/:bucket/:key?expires=&signature=  signed: the signature is the permission
  */
@@ -38,3 +39,22 @@ export const TaskResult = z.object({
 export type TaskResult = z.infer<typeof TaskResult>;
 
 export const SshAccess = z.object({ process_guid: z.string() });
+
+/** Where apps' logs are drained to: bound services' `syslog_drain_url`, and the apps that each client certificate speaks for. */
+export const SyslogDrainUrls = z.object({
+  results: z.array(
+    z.object({
+      url: z.string(),
+      credentials: z.array(
+        z.object({
+          cert: z.string().default(''),
+          key: z.string().default(''),
+          ca: z.string().default(''),
+          apps: z.array(z.object({ hostname: z.string().describe('<org>.<space>.<app>'), app_id: z.string() })),
+        }),
+      ),
+    }),
+  ),
+  next_id: z.number().int().nullable().default(null),
+});
+export type SyslogDrainUrls = z.infer<typeof SyslogDrainUrls>;

@@ -65,5 +65,23 @@ export const LoggregatorConfig = z.strictObject({
         .describe('what a slow reader of a stream may lag behind; beyond it lines are dropped, counted and told'),
     })
     .prefault({}),
+  drains: z
+    .strictObject({
+      poll_s: seconds.default(15).describe('how often the list is read'),
+      buffer_kb: z
+        .number()
+        .int()
+        .positive()
+        .default(2_048)
+        .describe('what waits for a slow drain; beyond it lines are dropped, counted and told in the app’s stream'),
+      timeout_ms: z.number().int().positive().default(10_000).describe('for connecting, and for each hand-over'),
+      first_retry_ms: z.number().int().positive().default(500),
+      max_retry_s: seconds.default(60),
+      blocked_networks: z
+        .array(z.string().regex(/^[\da-fA-F.:]+\/\d{1,3}$/, 'must be address/prefix'))
+        .default([])
+        .describe('where no drain may lead, such as 10.0.0.0/8'),
+    })
+    .prefault({}),
 });
 export type LoggregatorConfig = z.output<typeof LoggregatorConfig>;

@@ -11,6 +11,7 @@ import type { ComponentContext, RunningComponent } from '#kernel/component.ts';
 import { Access } from './access.ts';
 import { hearEnvelopes } from './bus.ts';
 import type { LoggregatorConfig } from './config.ts';
+import { type Drains, openDrains } from './drains.ts';
 import { Intake } from './intake.ts';
 import { LiveReaders } from './live.ts';
 import { serveLogCache, useLogErrors } from './log-cache.ts';
@@ -46,9 +47,11 @@ export async function start(config: LoggregatorConfig, context: ComponentContext
       deliver: (source_id, entries) => {
         store.append(source_id, entries);
         live.deliver(source_id, entries);
+        drains.deliver(source_id, entries);
       },
     }),
   );
+  const drains: Drains = stack.use(openDrains(config, context, (...loss) => intake.tellLoss(...loss)));
   const access = new Access({ clock, uaa: config.uaa, cc_url: config.cc_url, ...config.access });
   const server = createHttpServer({ log, body_limit_bytes: MB });
   stack.defer(async () => await server.close());
@@ -59,7 +62,7 @@ export async function start(config: LoggregatorConfig, context: ComponentContext
   const { port } = await listen(server, config.listen);
   const { user, password } = config.status;
   const status = stack.use(await StatusServer.start({ ...config.status, credentials: { user, password } }));
-  countFigures(status.registry, { store, intake, live, stream });
+  countFigures(status.registry, { store, intake, live, stream, drains });
   stack.use(hearEnvelopes(bus, intake));
   const uris = [config.hosts.log_cache, config.hosts.log_stream];
   stack.use(registerRoutes({ bus, clock, routes: [{ host: config.address.ip, port, uris }] }));

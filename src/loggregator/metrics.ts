@@ -1,4 +1,5 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
+import type { Drains } from './drains.ts';
 import type { Intake } from './intake.ts';
 import type { LiveReaders } from './live.ts';
 import type { LogStream } from './log-stream.ts';
@@ -7,7 +8,19 @@ import type { LogStore } from './store.ts';
 /** Puts the component's figures into its `/metrics`, read when asked for. */
 export function countFigures(
   registry: Registry,
-  { store, intake, live, stream }: { store: LogStore; intake: Intake; live: LiveReaders; stream: LogStream },
+  {
+    store,
+    intake,
+    live,
+    stream,
+    drains,
+  }: {
+    store: LogStore;
+    intake: Intake;
+    live: LiveReaders;
+    stream: LogStream;
+    drains: Drains;
+  },
 ): void {
   const registers = [registry];
   const counter = (name: string, help: string, read: () => number): void => {
@@ -42,6 +55,9 @@ export function countFigures(
   counter('envelopes_limited', 'envelopes dropped by the rate limit of their source', () => intake.figures.limited);
   counter('envelopes_lost', 'envelopes dropped since the store could not write', () => store.figures.lost);
   counter('envelopes_unread', 'envelopes dropped since the reader of a stream was too slow', () => live.dropped);
+  counter('drained_messages', 'log lines handed over to drains', () => drains.figures.sent);
+  counter('drain_dropped_messages', 'log lines that drains did not take', () => drains.figures.dropped);
+  gauge('drains', 'syslog drains of apps', () => drains.figures.drains);
   gauge('streams', 'open streams', () => stream.count);
   gauge('sources', 'sources of which something is kept', () => store.figures.sources);
   gauge('store_memory_bytes', 'envelopes in memory', () => store.figures.memory_bytes);

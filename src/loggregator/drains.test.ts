@@ -1,0 +1,375 @@
+import assert from 'node:assert/strict';
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { createServer as createHttpServer } from 'node:http';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { createServer as createTlsServer } from 'node:tls';
+import { systemClock } from '#kernel/clock.ts';
+import { silentLog } from '#kernel/log.ts';
+import { eventually } from '#testing/eventually.ts';
+import { freePort } from '#testing/free-port.ts';
+import type { DrainTarget } from './drain-list.ts';
+import { Drains, type DrainsOptions } from './drains.ts';
+import { line, web } from './test-entries.ts';
+import { TestLoggregator } from './test-neighbours.ts';
+
+const target = (url: string, change: Partial<DrainTarget> = {}): DrainTarget => ({
+  url,
+  app_id: 'app',
+  hostname: 'org.space.app',
+  cert: '',
+  key: '',
+  ca: '',
+  ...change,
+});
+
+/** The drains with a list of the test's own. */
+async function drainsOf(
+  targets: DrainTarget[],
+  change: Partial<DrainsOptions> = {},
+): Promise<{ drains: Drains; targets: DrainTarget[]; losses: string[] } & AsyncDisposable> {
+  const losses: string[] = [];
+  const drains = new Drains({
+    fetch: async () => targets,
+    clock: systemClock,
+    log: silentLog,
+    poll_ms: 1_000_000,
+    buffer_bytes: 1024 * 1024,
+    timeout_ms: 5_000,
+    first_retry_ms: 10,
+    max_retry_ms: 50,
+    blocked_networks: [],
+    tell_ms: 20,
+    onLost: (app_id, count, why) => void losses.push(`${app_id} ${count} ${why}`),
+    ...change,
+  });
+  await drains.poll();
+  return { drains, targets, losses, [Symbol.asyncDispose]: async () => await drains[Symbol.asyncDispose]() };
+}
+
+/** A receiver of counted octets on a socket. */
+class Receiver implements AsyncDisposable {
+  readonly messages: string[] = [];
+  readonly sockets = new Set<Socket>();
+  readonly #server: Server;
+  connections = 0;
+  isReading = true;
+
+  constructor(server: Server) {
+    this.#server = server;
+    server.on(
+      server instanceof Object && 'setSecureContext' in server ? 'secureConnection' : 'connection',
+      (socket: Socket) => {
+        this.connections += 1;
+        this.sockets.add(socket);
+        socket.once('close', () => this.sockets.delete(socket));
+        socket.on('error', () => {});
+        if (!this.isReading) return void socket.pause();
+        let rest: Buffer = Buffer.alloc(0);
+        return void socket.on('data', (bytes: Buffer) => (rest = this.#take(Buffer.concat([rest, bytes]))));
+      },
+    );
+  }
+
+  async listen(port = 0): Promise<number> {
+    await new Promise<void>((resolve) => this.#server.listen(port, '127.0.0.1', resolve));
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  get texts(): string[] {
+    return this.messages.map((message) => message.replace(/^.*\] /, '').trimEnd());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const socket of this.sockets) socket.destroy();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  #take(bytes: Buffer): Buffer {
+    let rest = bytes;
+    for (;;) {
+      const count = /^(\d+) /.exec(rest.toString('latin1', 0, 12));
+      const start = count?.[0].length ?? 0;
+      const end = start + Number(count?.[1] ?? Infinity);
+      if (!count || rest.length < end) return rest;
+      this.messages.push(rest.toString('utf8', start, end));
+      rest = rest.subarray(end);
+    }
+  }
+}
+
+/** A certificate for `localhost` that vouches for itself. */
+async function certificate(): Promise<{ cert: string; key: string }> {
+  const folder = await mkdtemp(join(tmpdir(), 'ingot-drain-tls-'));
+  try {
+    const at = (name: string): string => join(folder, name);
+    const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+    const name = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost'];
+    execFileSync(
+      'openssl',
+      ['req', '-x509', ...curve, ...name, '-days', '2', '-keyout', at('key'), '-out', at('cert')],
+      {
+        stdio: 'ignore',
+      },
+    );
+    return { cert: await readFile(at('cert'), 'utf8'), key: await readFile(at('key'), 'utf8') };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+describe('syslog drains', () => {
+  it('send an app’s lines, and nobody else’s, in order and octets counted', async () => {
+    await using receiver = new Receiver(createServer());
+    await using test = await drainsOf([target(`syslog://127.0.0.1:${await receiver.listen()}`)]);
+    for (let n = 0; n < 500; n++) {
+      test.drains.deliver('app', [line(n, `line ${n} é`)]);
+      test.drains.deliver('another', [line(n, 'not mine')]);
+    }
+    await eventually('all', () => receiver.messages.length === 500);
+    assert.deepEqual(
+      receiver.texts,
+      Array.from({ length: 500 }, (_, n) => `line ${n} é`),
+    );
+    assert.match(receiver.messages[0] ?? '', /^<14>1 \S+ org\.space\.app app \[APP\/PROC\/WEB\/0\] - \[tags@47450 /);
+    assert.equal(receiver.connections, 1);
+  });
+
+  it('connect again when the receiver went away, and send what was not handed over', async () => {
+    const port = await freePort();
+    await using test = await drainsOf([target(`syslog://127.0.0.1:${port}`)]);
+    test.drains.deliver('app', [line(1, 'before there is anybody')]);
+    {
+      await using receiver = new Receiver(createServer());
+      await receiver.listen(port);
+      await eventually('the first', () => receiver.texts.includes('before there is anybody'));
+    }
+    await using receiver = new Receiver(createServer());
+    await receiver.listen(port);
+    // The first write after a receiver died can be lost in the network; what comes next cannot.
+    await eventually('lines again', () => {
+      test.drains.deliver('app', [line(2, 'after')]);
+      return receiver.texts.includes('after');
+    });
+  });
+
+  it('drop what a receiver that does not read has no room for, and tell of it once it is counted', async () => {
+    await using stuck = new Receiver(createServer());
+    stuck.isReading = false;
+    await using quick = new Receiver(createServer());
+    const targets = [
+      target(`syslog://127.0.0.1:${await stuck.listen()}`),
+      target(`syslog://127.0.0.1:${await quick.listen()}`, { app_id: 'neighbour' }),
+    ];
+    await using test = await drainsOf(targets, { buffer_bytes: 100_000, timeout_ms: 60_000 });
+    const text = 'x'.repeat(10_000);
+    for (let n = 0; n < 3_000; n++) {
+      test.drains.deliver('app', [line(n, text)]);
+      if (n % 100 === 0) {
+        test.drains.deliver('neighbour', [line(n, `line ${n}`)]);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    }
+    await eventually('the neighbour has all', () => quick.messages.length === 30);
+    await eventually('told', () => test.losses.length > 0);
+    assert.match(test.losses[0] ?? '', /^app \d+ its syslog drain 127\.0\.0\.1:\d+ did not take them: it is too slow$/);
+    stuck.sockets.forEach((socket) => socket.destroy());
+  });
+
+  it('reach a receiver by TLS, and only one whose certificate is trusted', async () => {
+    const { cert, key } = await certificate();
+    await using receiver = new Receiver(createTlsServer({ cert, key }));
+    const port = await receiver.listen();
+    const url = `syslog-tls://localhost:${port}`;
+    await using test = await drainsOf([target(url, { ca: cert }), target(url, { app_id: 'trusting nobody' })]);
+    test.drains.deliver('trusting nobody', [line(1, 'secret')]);
+    test.drains.deliver('app', [line(1, 'hello')]);
+    await eventually('the line', () => receiver.messages.length > 0);
+    assert.deepEqual(receiver.texts, ['hello']);
+  });
+
+  it('show a client certificate where the service has one', async () => {
+    const { cert, key } = await certificate();
+    await using receiver = new Receiver(
+      createTlsServer({ cert, key, ca: cert, requestCert: true, rejectUnauthorized: true }),
+    );
+    const url = `syslog-tls://localhost:${await receiver.listen()}`;
+    await using test = await drainsOf([target(url, { ca: cert, cert, key })]);
+    test.drains.deliver('app', [line(1, 'hello')]);
+    await eventually('the line', () => receiver.texts.includes('hello'));
+  });
+
+  it('post to an https drain, and post again what it refused', async () => {
+    const bodies: string[] = [];
+    let isRefusing = true;
+    const server = createHttpServer((request, response) => {
+      let body = '';
+      request.on('data', (bytes: Buffer) => (body += bytes.toString()));
+      request.on('end', () => {
+        if (!isRefusing) bodies.push(`${request.headers['content-type']} ${body}`);
+        response.writeHead(isRefusing ? 503 : 200).end();
+        isRefusing = false;
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    try {
+      const { port } = server.address() as AddressInfo;
+      await using test = await drainsOf([target(`http://127.0.0.1:${port}/drain?drain-type=logs`)]);
+      for (const text of ['one', 'two', 'three']) test.drains.deliver('app', [line(1, text)]);
+      await eventually('all', () => bodies.length === 3);
+      assert.match(bodies[0] ?? '', /^text\/plain <14>1 .* one\n$/s);
+      assert.deepEqual(
+        bodies.map((body) => body.trimEnd().split(' ').at(-1)),
+        ['one', 'two', 'three'],
+      );
+    } finally {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    }
+  });
+
+  it('are given up soon when they are no more wanted and still do not read', async () => {
+    await using stuck = new Receiver(createServer());
+    stuck.isReading = false;
+    const targets = [target(`syslog://127.0.0.1:${await stuck.listen()}`)];
+    await using test = await drainsOf(targets, { buffer_bytes: 50_000_000, timeout_ms: 1_000_000 });
+    for (let n = 0; n < 2_000; n++) test.drains.deliver('app', [line(n, 'x'.repeat(10_000))]);
+    await eventually('connected', () => stuck.connections === 1);
+  });
+
+  it('come and go with the list, and stay while it cannot be read', async () => {
+    await using receiver = new Receiver(createServer());
+    const port = await receiver.listen();
+    let isAway = false;
+    const targets: DrainTarget[] = [];
+    await using test = await drainsOf(targets, {
+      fetch: async () => {
+        if (isAway) throw new Error('away');
+        return targets;
+      },
+    });
+    test.drains.deliver('app', [line(1, 'too early')]);
+    targets.push(target(`syslog://127.0.0.1:${port}`));
+    await test.drains.poll();
+    isAway = true;
+    await test.drains.poll();
+    test.drains.deliver('app', [line(2, 'in time')]);
+    await eventually('the line', () => receiver.messages.length === 1);
+    isAway = false;
+    targets.length = 0;
+    await test.drains.poll();
+    await eventually('the connection closed', () => receiver.sockets.size === 0);
+    test.drains.deliver('app', [line(3, 'too late')]);
+    assert.deepEqual(receiver.texts, ['in time']);
+    assert.equal(test.drains.figures.sent, 1);
+  });
+
+  const bad: [string, string][] = [
+    ['gopher://127.0.0.1:1', 'its scheme is gopher, not syslog, syslog-tls or https'],
+    ['nonsense', 'it is no URL'],
+    ['syslog://10.1.2.3:514', 'it leads to 10.1.2.3, where drains may not lead'],
+  ];
+  for (const [url, why] of bad) {
+    it(`say why ${url} is no good`, async () => {
+      await using test = await drainsOf([target(url)], { blocked_networks: ['10.0.0.0/8'], buffer_bytes: 200 });
+      await eventually('the reason', () => {
+        test.drains.deliver('app', [line(1)]);
+        return test.losses.some((loss) => loss.includes(why));
+      });
+    });
+  }
+
+  it('are listed by the cloud controller', async () => {
+    await using receiver = new Receiver(createServer());
+    const port = await receiver.listen();
+    await using test = await TestLoggregator.start();
+    await test.stop();
+    const apps = [{ hostname: 'o.s.a', app_id: 'app-1' }];
+    test.neighbours.drains = {
+      results: [{ url: `syslog://127.0.0.1:${port}`, credentials: [{ apps }] }],
+      next_id: null,
+    };
+    await test.resume();
+    await eventually('asked', () =>
+      test.neighbours.asked.some((url) => url.startsWith('/internal/v5/syslog_drain_urls')),
+    );
+    await eventually('the line', () => {
+      test.emitter.emit({
+        source_id: 'app-1',
+        instance_id: '0',
+        source_type: 'APP/PROC/WEB',
+        type: 'OUT',
+        payload: 'hi',
+      });
+      return receiver.texts.includes('hi');
+    });
+    assert.match(receiver.messages[0] ?? '', / o\.s\.a app-1 \[APP\/PROC\/WEB\/0\] /);
+  });
+});
+
+const hasRsyslog = spawnSync('rsyslogd', ['-v']).status === 0;
+
+describe('a real rsyslog', { skip: hasRsyslog ? false : 'rsyslogd is not installed' }, () => {
+  it('understands what is drained to it', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'ingot-rsyslog-'));
+    const port = await freePort();
+    const at = (name: string): string => join(folder, name);
+    await writeFile(
+      at('conf'),
+      `global(workDirectory="${folder}" maxMessageSize="128k" parser.escapeControlCharactersOnReceive="off")
+       module(load="imtcp")
+       input(type="imtcp" address="127.0.0.1" port="${port}")
+       template(name="facts" type="string" string="%pri%|%protocol-version%|%hostname%|%app-name%|%procid%|%structured-data%|%timestamp:::date-rfc3339%|%msg%\\n")
+       action(type="omfile" file="${at('out')}" template="facts")\n`,
+    );
+    const child: ChildProcess = spawn('rsyslogd', ['-n', '-f', at('conf'), '-i', at('pid')], { stdio: 'ignore' });
+    try {
+      await eventually('rsyslog listens', async () => await accepts(port));
+      await using test = await drainsOf([target(`syslog://127.0.0.1:${port}`)]);
+      const long = 'é'.repeat(30_720);
+      test.drains.deliver('app', [
+        line(1_700_000_000_123_456_789n, 'hello "world"'),
+        { ...line(1_700_000_001_000_000_000n, 'an error'), kind: 'ERR' },
+        line(1_700_000_002_000_000_000n, long),
+        line(1_700_000_003_000_000_000n, 'two ] = \\', {
+          instance_id: '1',
+          tags: { source_type: 'RTR', odd: 'a"b]c\\' },
+        }),
+      ]);
+      const lines = await eventually('all written', async () => {
+        const all = (await readFile(at('out'), 'utf8').catch(() => ''))
+          .split('\n')
+          .filter((text) => text.includes('org.space.app'));
+        return all.length === 4 && all;
+      });
+      const tags = Object.keys(web.tags)
+        .sort()
+        .map((name) => `${name}="${web.tags[name]}"`);
+      assert.deepEqual(lines, [
+        `14|1|org.space.app|app|[APP/PROC/WEB/0]|[tags@47450 ${tags.join(' ')}]|2023-11-14T22:13:20.123456+00:00|hello "world"`,
+        `11|1|org.space.app|app|[APP/PROC/WEB/0]|[tags@47450 ${tags.join(' ')}]|2023-11-14T22:13:21.000000+00:00|an error`,
+        `14|1|org.space.app|app|[APP/PROC/WEB/0]|[tags@47450 ${tags.join(' ')}]|2023-11-14T22:13:22.000000+00:00|${long}`,
+        `14|1|org.space.app|app|[RTR/1]|[tags@47450 odd="a\\"b\\]c\\\\" source_type="RTR"]|2023-11-14T22:13:23.000000+00:00|two ] = \\`,
+      ]);
+    } finally {
+      const ended = new Promise((resolve) => child.once('exit', resolve));
+      child.kill('SIGKILL');
+      await ended;
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+});
+
+async function accepts(port: number): Promise<boolean> {
+  return await new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}
