@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterEach, beforeEach, describe, it } from 'node:test';
+import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { deaStop, type StartMessage } from '#contracts/dea.ts';
 import { eventually } from '#testing/eventually.ts';
 import { dropletOf, WEB_APP } from './testing/sample-archives.ts';
@@ -12,12 +12,18 @@ describe('a DEA that goes away', { skip: process.getuid?.() === 0 ? false : 'con
   let cell: TestCell;
   let droplet: { uri: string; sha256: string };
 
-  beforeEach(async () => {
+  before(async () => {
     cell = await TestCell.start();
     droplet = cell.controller.serve('/droplet', await dropletOf({ 'app/server.py': WEB_APP }));
+  });
+  beforeEach(async () => {
+    if (!cell.dea.isRunning) await cell.dea.resume();
     await eventually('an advertisement', () => cell.heard.advertisements.length > 0);
   });
-  afterEach(async () => await cell[Symbol.asyncDispose]());
+  afterEach(async () => {
+    await eventually('containers gone', async () => (await cell.warden.client.list()).length === 0);
+  });
+  after(async () => await cell[Symbol.asyncDispose]());
 
   const webStart = (change: Partial<StartMessage> = {}): StartMessage =>
     sampleStart({
@@ -139,6 +145,8 @@ describe('a DEA that goes away', { skip: process.getuid?.() === 0 ? false : 'con
     await eventually('routes again', () =>
       cell.heard.registered.some((route) => route.private_instance_id === other.instance),
     );
+    cell.bus.publish(deaStop, { droplet: other.droplet });
+    await exitOf(other.instance);
   });
 
   it('leaves on SIGUSR2 only when its instances run elsewhere', async () => {
