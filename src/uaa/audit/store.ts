@@ -1,3 +1,4 @@
+import { sql } from 'kysely';
 import type { Database } from '#db/database.ts';
 import type { Clock } from '#kernel/clock.ts';
 import { describeError } from '#kernel/errors.ts';
@@ -92,17 +93,19 @@ export class AuditTrail implements AsyncDisposable {
   async #write(): Promise<void> {
     while (this.#waiting.length > 0) {
       const batch = this.#waiting.slice(0, BATCH);
-      const values = batch.map(({ at, event }) => ({
-        at,
-        event: event.event,
-        user_id: event.user_id ?? null,
-        client_id: event.client_id ?? null,
-        origin: event.origin ?? null,
-        remote_address: event.remote_address ?? null,
-        data: JSON.stringify(event.data ?? {}),
-      }));
+      const rows = JSON.stringify(
+        batch.map(({ at, event }) => ({
+          ...event,
+          at,
+          data: event.data ?? {},
+        })),
+      );
       try {
-        await this.#database.query.insertInto('audit_events').values(values).execute();
+        await sql`insert into audit_events (at, event, user_id, client_id, origin, remote_address, data)
+          select at, event, user_id, client_id, origin, remote_address, data from json_to_recordset(${rows}::json)
+          as e (at timestamptz, event text, user_id text, client_id text, origin text, remote_address text, data jsonb)`.execute(
+          this.#database.query,
+        );
       } catch (error) {
         this.#log.warn({ error: describeError(error), waiting: this.#waiting.length }, 'audit events not kept yet');
         return;

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { sql } from 'kysely';
+import { sql, type QueryResult, type RawBuilder } from 'kysely';
 import { isUniqueViolation, type Database } from '#db/database.ts';
+import type { Clock } from '#kernel/clock.ts';
 import { UaaError } from '../errors.ts';
 import { randomWord } from '../secrets.ts';
-import { listPage, type Page, type PageQuery } from '../scim/store-page.ts';
+import { listPage, type Page, type PageQuery, type RememberedTotal } from '../scim/store-page.ts';
 import type { UaaTables, User } from '../tables.ts';
 import { USER_ATTRIBUTES } from './attributes.ts';
 
@@ -30,9 +31,13 @@ export interface GroupOfUser {
 
 export class UserStore {
   readonly #database: Database<UaaTables>;
+  readonly #clock: Clock;
+  #everybody: { groups: GroupOfUser[]; read_at_ms: number } | undefined;
+  readonly #total: RememberedTotal = {};
 
-  constructor(database: Database<UaaTables>) {
+  constructor(database: Database<UaaTables>, clock: Clock) {
     this.#database = database;
+    this.#clock = clock;
   }
 
   async find(id: string): Promise<User | undefined> {
@@ -136,7 +141,8 @@ export class UserStore {
   }
 
   async list(page: PageQuery): Promise<Page<User>> {
-    return await listPage<User>(this.#database, { table: 'users', attributes: USER_ATTRIBUTES, ...page });
+    const remembered = { total: this.#total, now_ms: this.#clock.monotonic() };
+    return await listPage<User>(this.#database, { table: 'users', attributes: USER_ATTRIBUTES, remembered, ...page });
   }
 
   /** Names of the groups that a user is in, through groups within groups too; everybody is in the default ones. */
@@ -148,24 +154,58 @@ export class UserStore {
   async groups(ids: readonly string[]): Promise<Map<string, GroupOfUser[]>> {
     const found = new Map<string, GroupOfUser[]>();
     if (ids.length === 0) return found;
-    const { rows } = await sql<{ user_id: string; id: string; display_name: string; depth: number }>`
-      with recursive memberships (user_id, group_id, depth) as (
-        (select member_id, group_id, 0 from group_members where member_id = any(${ids})
-          union select u.id, g.id, 0 from users u cross join groups g where u.id = any(${ids}) and g.is_default)
-        union
-        select m.user_id, g.group_id, m.depth + 1 from memberships m
-          join group_members g on g.member_id = m.group_id and g.type = 'GROUP' where m.depth < 10
-      )
-      select m.user_id, g.id, g.display_name, min(m.depth)::int as depth
-      from memberships m join groups g on g.id = m.group_id
-      group by m.user_id, g.id, g.display_name order by g.display_name`.execute(this.#database.query);
-    for (const row of rows) {
-      const groups = found.get(row.user_id) ?? [];
-      groups.push({ id: row.id, display_name: row.display_name, isDirect: row.depth === 0 });
-      found.set(row.user_id, groups);
+    const [everybody, { rows }] = await Promise.all([
+      this.#defaultGroups(),
+      closure(this.#database, sql`select member_id, group_id from group_members where member_id = any(${ids})`),
+    ]);
+    const own = Map.groupBy(rows, (row) => row.member_id);
+    for (const id of ids) {
+      const groups = new Map(everybody.map((group) => [group.id, group]));
+      for (const row of own.get(id) ?? []) {
+        const isDirect = row.depth === 0 || groups.get(row.id)?.isDirect === true;
+        groups.set(row.id, { id: row.id, display_name: row.display_name, isDirect });
+      }
+      found.set(id, own.has(id) ? [...groups.values()].sort(byName) : everybody);
     }
     return found;
   }
+
+  /** The groups that everybody is in, with those that these are in; read again after a second. */
+  async #defaultGroups(): Promise<GroupOfUser[]> {
+    const now = this.#clock.monotonic();
+    if (this.#everybody && now - this.#everybody.read_at_ms < CACHE_MS) return this.#everybody.groups;
+    const { rows } = await closure(
+      this.#database,
+      sql`select '' as member_id, id as group_id from groups where is_default`,
+    );
+    const groups = rows
+      .map((row) => ({ id: row.id, display_name: row.display_name, isDirect: row.depth === 0 }))
+      .sort(byName);
+    this.#everybody = { groups, read_at_ms: now };
+    return groups;
+  }
+}
+
+const CACHE_MS = 1_000;
+
+const byName = (one: GroupOfUser, other: GroupOfUser): number => (one.display_name < other.display_name ? -1 : 1);
+
+/** From pairs of a member and a group to all groups that follow, since groups are in groups. */
+async function closure(
+  database: Database<UaaTables>,
+  pairs: RawBuilder<unknown>,
+): Promise<QueryResult<{ member_id: string; id: string; display_name: string; depth: number }>> {
+  return await sql<{ member_id: string; id: string; display_name: string; depth: number }>`
+    with recursive memberships (member_id, group_id, depth) as (
+      select p.member_id, p.group_id, 0 from (${pairs}) p
+      union
+      select m.member_id, g.group_id, m.depth + 1 from memberships m
+        join group_members g on g.member_id = m.group_id and g.type = 'GROUP' where m.depth < 10
+    )
+    select m.member_id, g.id, g.display_name, min(m.depth)::int as depth
+    from memberships m join groups g on g.id = m.group_id group by m.member_id, g.id, g.display_name`.execute(
+    database.query,
+  );
 }
 
 export const userNotFound = (id: string): UaaError =>

@@ -1,0 +1,218 @@
+/**
+ * What the UAA can do on this machine: tokens by client credentials against the bare RS256 signing rate, checks of tokens as
+ * resource servers make them, and SCIM lists over 100,000 users. The UAA is a process of its own, so rates are given per second
+ * of its own CPU time too, which says the same on a busy machine as on an idle one.
+ */
+import { fork, type ChildProcess } from 'node:child_process';
+import { generateKeyPairSync, sign } from 'node:crypto';
+import { once } from 'node:events';
+import { promisify } from 'node:util';
+import pg from 'pg';
+import { Pool } from 'undici';
+import type { JSONWebKeySet } from 'jose';
+import { TokenVerifier } from '#http/token-verifier.ts';
+import { systemClock } from '#kernel/clock.ts';
+import { RESOURCE_SECRET, TestUaa } from '#uaa/testing.ts';
+
+const SECONDS = 5;
+const USERS = 100_000;
+const LISTS = 400;
+const GOALS = { token_share: 0.7, checks_per_cpu_s: 15_000, list_p99_ms: 20 };
+
+interface Served {
+  url: string;
+  database_url: string;
+}
+
+if (process.argv[2] === 'serve') await serve();
+else await measure();
+
+async function serve(): Promise<void> {
+  const uaa = await TestUaa.start();
+  process.on('message', (message) => {
+    if (message === 'cpu') process.send?.({ cpu_s: cpuSeconds() });
+    else {
+      void uaa[Symbol.asyncDispose]().then(() => process.disconnect?.());
+    }
+  });
+  process.send?.({ url: uaa.url, database_url: uaa.database_url } satisfies Served);
+}
+
+async function measure(): Promise<void> {
+  const child = fork(import.meta.filename, ['serve'], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  try {
+    const [served] = (await once(child, 'message')) as [Served];
+    const bare = await bareSigning();
+    console.log(`bare RS256 signing: ${round(bare.per_cpu_s)} per CPU second (${round(bare.per_s)} per second)`);
+    const tokens = await tokenRate(child, served);
+    const share = tokens.per_cpu_s / bare.per_cpu_s;
+    console.log(
+      `tokens by client credentials: ${round(tokens.per_cpu_s)} per CPU second (${round(tokens.per_s)} per second) = ${Math.round(share * 100)} % of bare signing; goal ${GOALS.token_share * 100} %`,
+    );
+    const checks = await checkRates(served, tokens.sample);
+    console.log(
+      `token checks: ${round(checks.cold)} per CPU second for tokens never seen, ${round(checks.warm)} for tokens seen before; goal ${GOALS.checks_per_cpu_s}`,
+    );
+    for (const list of await listTimes(served)) {
+      console.log(
+        `SCIM ${list.what} over ${USERS} users: p50 ${list.p50.toFixed(1)} ms, p99 ${list.p99.toFixed(1)} ms; goal p99 ${GOALS.list_p99_ms} ms`,
+      );
+    }
+  } finally {
+    child.send('stop');
+    await once(child, 'exit');
+  }
+}
+
+/** Signatures of a token's size, as many at once as the thread pool takes. */
+async function bareSigning(): Promise<{ per_s: number; per_cpu_s: number }> {
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const signBytes = promisify(sign);
+  const data = Buffer.alloc(700, 'x');
+  const cpu = cpuSeconds();
+  const { done, took_s } = await during(SECONDS, 8, async () => void (await signBytes('RSA-SHA256', data, privateKey)));
+  return { per_s: done / took_s, per_cpu_s: done / (cpuSeconds() - cpu) };
+}
+
+async function tokenRate(
+  child: ChildProcess,
+  { url }: Served,
+): Promise<{ per_s: number; per_cpu_s: number; sample: string[] }> {
+  await using pool = disposable(new Pool(url, { connections: 16 }));
+  const headers = {
+    authorization: `Basic ${Buffer.from(`doppler:${RESOURCE_SECRET}`).toString('base64')}`,
+    'content-type': 'application/x-www-form-urlencoded',
+  };
+  const sample: string[] = [];
+  const one = async (): Promise<void> => {
+    const { statusCode, body } = await pool.client.request({
+      path: '/oauth/token',
+      method: 'POST',
+      headers,
+      body: 'grant_type=client_credentials',
+    });
+    const text = await body.text();
+    if (statusCode !== 200) throw new Error(`${statusCode} ${text}`);
+    if (sample.length < 20_000) sample.push((JSON.parse(text) as { access_token: string }).access_token);
+  };
+  await during(1, 32, one);
+  const cpu = await cpuOf(child);
+  const { done, took_s } = await during(SECONDS, 32, one);
+  return { per_s: done / took_s, per_cpu_s: done / ((await cpuOf(child)) - cpu), sample };
+}
+
+async function checkRates({ url }: Served, tokens: readonly string[]): Promise<{ cold: number; warm: number }> {
+  const verifier = new TokenVerifier({
+    fetchKeys: async () => (await (await fetch(`${url}/token_keys`)).json()) as JSONWebKeySet,
+    issuer: 'http://uaa.test.example/oauth/token',
+    audience: 'uaa',
+    clock: systemClock,
+    cache_size: tokens.length,
+  });
+  const rate = async (): Promise<number> => {
+    const cpu = cpuSeconds();
+    for (const token of tokens) await verifier.verify(token);
+    return tokens.length / (cpuSeconds() - cpu);
+  };
+  return { cold: await rate(), warm: await rate() };
+}
+
+async function listTimes(served: Served): Promise<{ what: string; p50: number; p99: number }[]> {
+  await fill(served.database_url);
+  await using pool = disposable(new Pool(served.url, { connections: 1 }));
+  const token = await machineToken(served.url);
+  const random = (): number => Math.floor(Math.random() * USERS);
+  const kinds: [string, () => Record<string, string>][] = [
+    ['userName eq', () => ({ filter: `userName eq "user-${random()}"` })],
+    ['userName eq and origin eq', () => ({ filter: `userName eq "user-${random()}" and origin eq "uaa"` })],
+    [
+      'id eq … or (50 of them)',
+      () => ({ filter: Array.from({ length: 50 }, () => `id eq "id-${random()}"`).join(' or ') }),
+    ],
+    ['emails sw', () => ({ filter: `emails.value sw "user-${random()}@"` })],
+    ['page of 100', () => ({ startIndex: String(1 + random()), count: '100' })],
+    ['first page by userName', () => ({ sortBy: 'userName', count: '100' })],
+  ];
+  const results = [];
+  for (const [what, query] of kinds) {
+    const times: number[] = [];
+    for (let n = 0; n < LISTS; n++) {
+      const started = performance.now();
+      const { statusCode, body } = await pool.client.request({
+        path: `/Users?${new URLSearchParams(query()).toString()}`,
+        method: 'GET',
+        headers: { authorization: `bearer ${token}` },
+      });
+      await body.text();
+      if (statusCode !== 200) throw new Error(String(statusCode));
+      times.push(performance.now() - started);
+    }
+    times.sort((a, b) => a - b);
+    const at = (share: number): number => times[Math.floor(times.length * share)] ?? NaN;
+    results.push({ what, p50: at(0.5), p99: at(0.99) });
+  }
+  return results;
+}
+
+async function machineToken(url: string): Promise<string> {
+  const body = new URLSearchParams({
+    grant_type: 'client_credentials',
+    client_id: 'test-admin',
+    client_secret: RESOURCE_SECRET,
+  });
+  const answer = (await (await fetch(`${url}/oauth/token`, { method: 'POST', body })).json()) as {
+    access_token: string;
+  };
+  return answer.access_token;
+}
+
+async function fill(database_url: string): Promise<void> {
+  const client = new pg.Client({ connectionString: database_url });
+  await client.connect();
+  await client.query(
+    `insert into users (id, user_name, origin, email, token_salt, created_at)
+     select 'id-' || n, 'user-' || n, 'uaa', 'user-' || n || '@example.com', 'x', now() - n * interval '1 minute'
+     from generate_series(0, ${USERS - 1}) n`,
+  );
+  await client.query('vacuum analyze users');
+  await client.end();
+}
+
+/** Runs `work` over and over, `width` at a time, for so many seconds. */
+async function during(
+  seconds: number,
+  width: number,
+  work: () => Promise<void>,
+): Promise<{ done: number; took_s: number }> {
+  const started = performance.now();
+  const end = started + seconds * 1000;
+  let done = 0;
+  await Promise.all(
+    Array.from({ length: width }, async () => {
+      while (performance.now() < end) {
+        await work();
+        done++;
+      }
+    }),
+  );
+  return { done, took_s: (performance.now() - started) / 1000 };
+}
+
+async function cpuOf(child: ChildProcess): Promise<number> {
+  child.send('cpu');
+  const [{ cpu_s }] = (await once(child, 'message')) as [{ cpu_s: number }];
+  return cpu_s;
+}
+
+function cpuSeconds(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
+}
+
+function disposable(client: Pool): { client: Pool } & AsyncDisposable {
+  return { client, [Symbol.asyncDispose]: async () => await client.close() };
+}
+
+function round(value: number): string {
+  return Math.round(value).toLocaleString('en');
+}
