@@ -118,7 +118,7 @@ describe('the router over TLS', () => {
       [undefined, 'first'],
     ] as const) {
       const socket = await secure(name);
-      assert.equal(socket.getPeerCertificate().subject.CN, expected, name);
+      assert.equal(socket.getPeerCertificate().subject.CN, expected, `for ${name}`);
       socket.destroy();
     }
   });
