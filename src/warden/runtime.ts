@@ -5,9 +5,11 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { AppError, systemErrorCode } from '#kernel/errors.ts';
 import type { OciProcess } from './oci-spec.ts';
+import { quickSpawn } from './quick-spawn.ts';
 
 const CRUN = '/usr/bin/crun';
 const CONMON = '/usr/bin/conmon';
+const PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** crun or conmon refused; the message holds their words. */
 export class RuntimeError extends AppError {
@@ -62,13 +64,13 @@ export class Runtime {
     const pids = ['-b', folder, '-p', files.pid, '-P', files.conmon_pid, '--exit-dir', join(folder, 'exit')];
     const output = ['-l', `k8s-file:${files.log}`, '--full-attach', '--no-sync-log', '--log-level', 'error'];
     const args = [...container, ...runtime, ...pids, ...output];
-    const conmon = spawn(CONMON, args, {
-      stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
-      detached: true,
-      env: { _OCI_SYNCPIPE: '3', PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
-    });
-    await once(conmon, 'spawn');
-    return await pidFrom(conmon.stdio[3] as Readable);
+    const conmon = quickSpawn([CONMON, ...args], { _OCI_SYNCPIPE: '3', PATH });
+    try {
+      return await pidFrom(conmon.pipe);
+    } finally {
+      // This one ends once its child, the conmon that stays, runs.
+      conmon.reap();
+    }
   }
 
   /** `crun exec` held by us, for what streams through it. The spec's file stays for as long as crun may read it. */
@@ -97,12 +99,14 @@ export class Runtime {
 
   async #crun(handle: string, args: string[]): Promise<void> {
     const log = `${this.state}-${handle}.log`;
-    const child = spawn(CRUN, [`--root=${this.state}`, `--log=file:${log}`, ...args], { stdio: 'ignore' });
-    const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
+    const child = quickSpawn([CRUN, `--root=${this.state}`, `--log=file:${log}`, ...args], { PATH });
+    child.pipe.resume();
+    await once(child.pipe, 'close');
+    const code = child.reap();
     const words = await readFile(log, 'utf8').catch(() => '');
     await rm(log, { force: true });
     if (code === 0) return;
-    throw new RuntimeError(`crun ${args[0]}: ${words.trim() || `exit ${code ?? signal}`}`);
+    throw new RuntimeError(`crun ${args[0]}: ${words.trim() || `exit ${code}`}`);
   }
 }
 
