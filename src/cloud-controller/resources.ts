@@ -15,6 +15,7 @@ import { registerEnvironmentVariableGroupEndpoints } from './environment-variabl
 import { registerOrganizationQuotaEndpoints } from './quotas/organization-endpoints.ts';
 import { registerSpaceQuotaEndpoints } from './quotas/space-endpoints.ts';
 import { registerStackEndpoints } from './stacks/endpoints.ts';
+import { registerBuildpackCacheEndpoints } from './buildpacks/cache-endpoints.ts';
 import { registerBuildpackEndpoints } from './buildpacks/endpoints.ts';
 import { registerIsolationSegmentEndpoints } from './isolation-segments/endpoints.ts';
 import { registerSecurityGroupEndpoints } from './security-groups/endpoints.ts';
@@ -41,6 +42,7 @@ const RESOURCES: readonly ((server: FastifyInstance, deps: Deps) => void)[] = [
   registerRouteRelationEndpoints,
   registerSpaceEndpoints,
   registerUserEndpoints,
+  registerBuildpackCacheEndpoints,
   registerBuildpackEndpoints,
   registerIsolationSegmentEndpoints,
   registerSecurityGroupEndpoints,

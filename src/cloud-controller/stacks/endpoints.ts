@@ -4,8 +4,10 @@ import { notFound } from '#contracts/cf-errors.ts';
 import { parseBody } from '../api/body.ts';
 import { type Links, presentCommon, presentMetadata } from '../api/links.ts';
 import { presentPage } from '../api/list-store.ts';
-import { parseList } from '../api/list.ts';
+import { type ListSpec, parseList } from '../api/list.ts';
 import { MetadataUpdate } from '../api/metadata.ts';
+import { presentApp } from '../apps/presenter.ts';
+import { listApps } from '../apps/store.ts';
 import type { Deps } from '../deps.ts';
 import { deleteStack, findStack, insertStack, listStacks, type Stack, updateStack } from './store.ts';
 
@@ -19,6 +21,11 @@ const FIELDS = {
 const CreateStack = z.strictObject({ name: z.string().min(1).max(250), ...FIELDS });
 const UpdateStack = z.strictObject(FIELDS);
 
+const STACK_APP_LIST: ListSpec = {
+  filters: ['names', 'guids', 'organization_guids', 'space_guids'],
+  order: ['name'],
+  labels: true,
+};
 type ByGuid = { Params: { guid: string } };
 
 export function registerStackEndpoints(server: FastifyInstance, { db, links, config }: Deps): void {
@@ -41,6 +48,14 @@ export function registerStackEndpoints(server: FastifyInstance, { db, links, con
   server.get<ByGuid>('/v3/stacks/:guid', async ({ params }) =>
     presentStack(await see(params.guid), config.default_stack, links),
   );
+
+  server.get<ByGuid>('/v3/stacks/:guid/apps', { config: { list: STACK_APP_LIST } }, async (request) => {
+    const stack = await see(request.params.guid);
+    const query = parseList(request, STACK_APP_LIST);
+    const on_stack = { ...query, filters: { ...query.filters, stacks: [stack.name] } };
+    const page = await listApps(db, on_stack, request.caller.scope('app.read'));
+    return presentPage(page, { query, links, present: (row) => presentApp(row, links) });
+  });
 
   server.post('/v3/stacks', { config: { body: CreateStack } }, async ({ body, caller }, reply) => {
     caller.require('platform.write');
