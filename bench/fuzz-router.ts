@@ -138,7 +138,6 @@ function readOurs(text: string): Reading {
   const bytes = Buffer.from(text, 'latin1');
   let at = 0;
   while (at < text.length) {
-    const start = at;
     const head = new RequestHead();
     const bodyAt = readRequestHead(text, at, head);
     if (bodyAt === MALFORMED) return { messages, forwarded };
@@ -158,7 +157,9 @@ function readOurs(text: string): Reading {
     if (body.fault !== '') return { messages, forwarded };
     if (!body.isDone) return { messages, forwarded };
     messages.push({ method: head.method, body: payload });
-    forwarded += text.slice(start, bodyAt) + forwardedBody(head, bytes, bodyAt);
+    forwarded +=
+      `${head.method} ${head.target} HTTP/1.1\r\nHost: ${head.hostLine}\r\n${head.kept}\r\n` +
+      forwardedBody(head, bytes, bodyAt);
     // Neither of us has to look at what comes behind a request that ends the connection.
     if (!head.mayKeepAlive || head.upgrade !== '') return { messages, forwarded };
   }

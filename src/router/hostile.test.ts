@@ -216,6 +216,14 @@ describe('of hostile bytes', () => {
     assert.ok(backend.text.endsWith('3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n'), backend.text.slice(-200));
   });
 
+  it('framing fields in odd white space are written anew', async () => {
+    await talk(router.port, `${POST}Connection: close\r\nTransfer-Encoding:\t chunked\t\r\n\r\n0\r\n\r\n`);
+    assert.match(backend.text, /\r\nTransfer-Encoding: chunked\r\n/);
+    assert.ok(!backend.text.includes('chunked\t'));
+    await talk(router.port, `${POST}Connection: close\r\nContent-Length:  4 \r\n\r\n\r\n\r\n`);
+    assert.match(backend.text, /\r\nContent-Length: 4\r\n/);
+  });
+
   it('an upgrade to h2c is no way past the router', async () => {
     await talk(
       router.port,

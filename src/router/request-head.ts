@@ -113,6 +113,7 @@ function readFields(text: string, from: number, head: RequestHead): number {
   let connection = '';
   let upgrade = '';
   let transferEncodings = 0;
+  let framing = '';
   for (;;) {
     const lineStart = i;
     if (i >= length) return INCOMPLETE;
@@ -157,6 +158,8 @@ function readFields(text: string, from: number, head: RequestHead): number {
         if (head.contentLength >= 0) return fail(head, 'more than one Content-Length');
         head.contentLength = readLength(text, valueStart, valueEnd);
         if (head.contentLength < 0) return fail(head, 'malformed Content-Length');
+        isKept = isPlain(text, { nameEnd, valueStart, valueEnd, lineEnd: i });
+        if (!isKept) framing = `Content-Length: ${head.contentLength}\r\n`;
         break;
       case Field.transferEncoding:
         if (++transferEncodings > 1) return fail(head, 'more than one Transfer-Encoding');
@@ -165,6 +168,8 @@ function readFields(text: string, from: number, head: RequestHead): number {
           return fail(head, 'unsupported Transfer-Encoding', isFinallyChunked ? 501 : 400);
         }
         head.isChunked = true;
+        isKept = isPlain(text, { nameEnd, valueStart, valueEnd, lineEnd: i });
+        if (!isKept) framing = 'Transfer-Encoding: chunked\r\n';
         break;
       case Field.upgrade:
         upgrade = joined(upgrade, text.slice(valueStart, valueEnd));
@@ -192,12 +197,28 @@ function readFields(text: string, from: number, head: RequestHead): number {
       runStart = i;
     }
   }
+  head.kept += framing;
   if (head.isChunked && head.contentLength >= 0) return fail(head, 'both Content-Length and Transfer-Encoding');
   if (head.isChunked && head.isHttp10) return fail(head, 'Transfer-Encoding in HTTP/1.0');
   if (!readAuthority(head)) return MALFORMED;
   head.mayKeepAlive = !head.isHttp10;
   if (connection !== '') applyConnection(head, connection, upgrade);
   return i;
+}
+
+/**
+ * Whether a field that frames is written as everybody writes it. Odd white space is allowed around its value, but not every server
+ * reads it alike: such a line is written anew.
+ */
+function isPlain(
+  text: string,
+  line: { nameEnd: number; valueStart: number; valueEnd: number; lineEnd: number },
+): boolean {
+  return (
+    line.valueStart === line.nameEnd + 2 &&
+    text.charCodeAt(line.nameEnd + 1) === SP &&
+    line.valueEnd === line.lineEnd - 2
+  );
 }
 
 /** Takes in a field of less common use; returns whether its line is forwarded as it came. */
