@@ -2,7 +2,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { stringify } from 'yaml';
@@ -112,6 +112,9 @@ export class TestWarden implements AsyncDisposable {
     execFileSync('nft', ['-f', '-'], {
       input: `add table inet ingot_${this.name}\ndelete table inet ingot_${this.name}`,
     });
+    for (const controller of await readdir('/sys/fs/cgroup')) {
+      await rmdir(join('/sys/fs/cgroup', controller, `ingot-${this.name}`)).catch(() => {});
+    }
     await rm(this.folder, { recursive: true, force: true });
   }
 }

@@ -103,10 +103,14 @@ export class Warden {
     await leaving;
   }
 
-  /** Stops watching; containers live on. */
+  /** Stops watching; containers live on. Where there are none, what they stood on is taken away as well. */
   close(): void {
+    const { firewall, log } = this.#ground;
     this.#retry?.[Symbol.dispose]();
     for (const container of this.#containers.values()) container.close();
+    if (this.#containers.size > 0) return;
+    firewall.drop();
+    if (!this.#ground.cgroupOf('').remove()) log.warn({}, 'the control groups of all containers are not empty');
   }
 
   async #destroyNow(container: Container): Promise<void> {
