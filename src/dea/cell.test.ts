@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { deaBeat, deaFindDroplet, deaLocate, deaStop, deaUpdate, type StartMessage } from '#contracts/dea.ts';
+import { componentDiscover } from '#contracts/collector.ts';
 import { routerStart } from '#contracts/router.ts';
+import { basicAuthHeader } from '#http/basic-auth.ts';
 import { eventually } from '#testing/eventually.ts';
 import { dropletOf, WEB_APP } from './testing/sample-archives.ts';
 import { sampleStart } from './testing/sample-messages.ts';
@@ -302,6 +304,16 @@ describe('a DEA', { skip: process.getuid?.() === 0 ? false : 'containers need ro
     );
     assert.ok(cell.lines.filter((line) => line.includes('xxxx')).length < 200);
     await stopped(start);
+  });
+
+  it('makes itself known to the collector, with its figures', async () => {
+    const [found] = await cell.bus.gather(componentDiscover, {}, { timeout_ms: 500 });
+    assert.equal(found?.type, 'DEA');
+    const Authorization = basicAuthHeader({ user: found.credentials[0], password: found.credentials[1] });
+    assert.equal((await fetch(`http://${found.host}/healthz`)).status, 200);
+    const metrics = await (await fetch(`http://${found.host}/metrics`, { headers: { Authorization } })).text();
+    assert.match(metrics, /^dea_available_memory_mb 1024$/m);
+    assert.match(metrics, /^dea_instances 0$/m);
   });
 
   it('destroys containers of its own that it does not know', async () => {

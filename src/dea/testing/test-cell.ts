@@ -74,6 +74,7 @@ export class TestCell implements AsyncDisposable {
       resources: { memory_mb: 1024, disk_mb: 8192 },
       intervals: { heartbeat_s: 0.5, advertise_s: 1, stats_s: 1, container_reap_s: 1 },
       staging: { memory_limit_mb: 256, disk_limit_mb: 512 },
+      status: { credentials: INTERNAL_API },
       ...change,
     };
     const parts = { nats, warden, controller, bus, folder };
