@@ -42,7 +42,7 @@ export function registerAppEndpoints(server: FastifyInstance, deps: Deps): void 
   const { db, links, config, apps } = deps;
   const deleteApp = registerAppDelete(deps);
 
-  server.get('/v3/apps', async (request) => {
+  server.get('/v3/apps', { config: { list: APP_LIST } }, async (request) => {
     const query = parseList(request, APP_LIST);
     const page = await listApps(db, query, request.caller.scope('app.read'));
     const included = await includedPlaces(db, query.include, { rows: page.rows, links });
@@ -56,7 +56,7 @@ export function registerAppEndpoints(server: FastifyInstance, deps: Deps): void 
     return { ...presentApp(app, links), ...(included && { included }) };
   });
 
-  server.post('/v3/apps', async ({ body, caller }, reply) => {
+  server.post('/v3/apps', { config: { body: CreateApp } }, async ({ body, caller }, reply) => {
     const wanted = parseBody(CreateApp, body);
     const space_guid = wanted.relationships.space.data.guid;
     const space = await findSpace(db, space_guid);
@@ -72,7 +72,7 @@ export function registerAppEndpoints(server: FastifyInstance, deps: Deps): void 
     return reply.code(201).send(presentApp(created, links));
   });
 
-  server.patch<ByGuid>('/v3/apps/:guid', async ({ params, body, caller }) => {
+  server.patch<ByGuid>('/v3/apps/:guid', { config: { body: UpdateApp } }, async ({ params, body, caller }) => {
     const found = await seeApp(deps, caller, params.guid);
     caller.require('app.update', found);
     const wanted = parseBody(UpdateApp, body);

@@ -43,7 +43,7 @@ function registerDropletEndpoints(server: FastifyInstance, deps: Deps): void {
     return presentDropletRelationship(app, links);
   });
 
-  server.patch<ByGuid>(path, async ({ params, body, caller }) => {
+  server.patch<ByGuid>(path, { config: { body: AssignDroplet } }, async ({ params, body, caller }) => {
     const found = await seeApp(deps, caller, params.guid);
     caller.require('app.manage', found);
     const { data } = parseBody(AssignDroplet, body);
@@ -111,27 +111,31 @@ function registerEnvironmentEndpoints(server: FastifyInstance, deps: Deps): void
     return presentVariables(app, app.environment_variables);
   });
 
-  server.patch<ByGuid>('/v3/apps/:guid/environment_variables', async ({ params, body, caller }) => {
-    const app = await seeApp(deps, caller, params.guid);
-    caller.require('app.update', app);
-    const wanted = parseBody(UpdateEnvironment, body);
-    const variables = await inTransaction(db, async (trx) => {
-      const row = await trx
-        .selectFrom('apps')
-        .select('environment_variables')
-        .where('guid', '=', app.guid)
-        .forUpdate()
-        .executeTakeFirstOrThrow();
-      const merged = mergeEnvironment(row.environment_variables, wanted.var);
-      await updateApp(trx, app.guid, { environment_variables: JSON.stringify(merged) });
-      // Names alone: values may be secrets.
-      const data = { request: { environment_variables: Object.keys(wanted.var) } };
-      await recordAppEvent(trx, app, caller.actor, { what: 'update', data });
-      return merged;
-    });
-    apps.say(app.guid, `Updated app with guid ${app.guid} ({"environment_variables"=>"[PRIVATE DATA HIDDEN]"})`);
-    return presentVariables(app, variables);
-  });
+  server.patch<ByGuid>(
+    '/v3/apps/:guid/environment_variables',
+    { config: { body: UpdateEnvironment } },
+    async ({ params, body, caller }) => {
+      const app = await seeApp(deps, caller, params.guid);
+      caller.require('app.update', app);
+      const wanted = parseBody(UpdateEnvironment, body);
+      const variables = await inTransaction(db, async (trx) => {
+        const row = await trx
+          .selectFrom('apps')
+          .select('environment_variables')
+          .where('guid', '=', app.guid)
+          .forUpdate()
+          .executeTakeFirstOrThrow();
+        const merged = mergeEnvironment(row.environment_variables, wanted.var);
+        await updateApp(trx, app.guid, { environment_variables: JSON.stringify(merged) });
+        // Names alone: values may be secrets.
+        const data = { request: { environment_variables: Object.keys(wanted.var) } };
+        await recordAppEvent(trx, app, caller.actor, { what: 'update', data });
+        return merged;
+      });
+      apps.say(app.guid, `Updated app with guid ${app.guid} ({"environment_variables"=>"[PRIVATE DATA HIDDEN]"})`);
+      return presentVariables(app, variables);
+    },
+  );
 }
 
 const FEATURES = {
@@ -198,15 +202,19 @@ function registerFeatureEndpoints(server: FastifyInstance, deps: Deps): void {
     return presentFeature(app, seeFeature(params.name), byDefault);
   });
 
-  server.patch<ByName>('/v3/apps/:guid/features/:name', async ({ params, body, caller }) => {
-    const app = await seeApp(deps, caller, params.guid);
-    const name = seeFeature(params.name);
-    caller.require('app.update', app);
-    const { enabled } = parseBody(UpdateFeature, body);
-    const column = FEATURES[name].column;
-    await updateApp(db, app.guid, { [column]: enabled });
-    return presentFeature({ ...app, [column]: enabled }, name, byDefault);
-  });
+  server.patch<ByName>(
+    '/v3/apps/:guid/features/:name',
+    { config: { body: UpdateFeature } },
+    async ({ params, body, caller }) => {
+      const app = await seeApp(deps, caller, params.guid);
+      const name = seeFeature(params.name);
+      caller.require('app.update', app);
+      const { enabled } = parseBody(UpdateFeature, body);
+      const column = FEATURES[name].column;
+      await updateApp(db, app.guid, { [column]: enabled });
+      return presentFeature({ ...app, [column]: enabled }, name, byDefault);
+    },
+  );
 
   server.get<ByGuid>('/v3/apps/:guid/ssh_enabled', async ({ params, caller }) => {
     const app = await seeApp(deps, caller, params.guid);

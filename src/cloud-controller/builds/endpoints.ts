@@ -74,7 +74,7 @@ export function registerBuildEndpoints(server: FastifyInstance, deps: Deps): voi
   const { db, links, apps } = deps;
   const columns = { states: 'builds.state', app_guids: 'builds.app_guid', package_guids: 'builds.package_guid' };
 
-  server.get('/v3/builds', async (request) => {
+  server.get('/v3/builds', { config: { list: BUILD_LIST } }, async (request) => {
     const query = parseList(request, BUILD_LIST);
     const visible = buildsWithPlace(db).where(isInPermittedSpace(request.caller.scope('app.read'), 'apps.space_guid'));
     const page = await selectPage<FoundBuild>(visible, { query, table: 'builds', filters: columns });
@@ -96,7 +96,7 @@ export function registerBuildEndpoints(server: FastifyInstance, deps: Deps): voi
     presentBuild(await seeBuild(caller, params.guid), links),
   );
 
-  server.post('/v3/builds', async ({ body, caller }, reply) => {
+  server.post('/v3/builds', { config: { body: CreateBuild } }, async ({ body, caller }, reply) => {
     const wanted = parseBody(CreateBuild, body);
     const bits = await findPackage(db, wanted.package.guid);
     if (!bits || !caller.may('app.read', bits))
@@ -113,7 +113,7 @@ export function registerBuildEndpoints(server: FastifyInstance, deps: Deps): voi
     return reply.code(201).send(presentBuild(build, links));
   });
 
-  server.patch<ByGuid>('/v3/builds/:guid', async ({ params, body, caller }) => {
+  server.patch<ByGuid>('/v3/builds/:guid', { config: { body: UpdateBuild } }, async ({ params, body, caller }) => {
     const found = await seeBuild(caller, params.guid);
     const { metadata, ...rest } = parseBody(UpdateBuild, body);
     if (Object.keys(rest).length > 0) throw unprocessable('Cannot update the state of a build: the platform stages it');

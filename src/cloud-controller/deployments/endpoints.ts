@@ -54,7 +54,7 @@ const UpdateDeployment = z.strictObject({ metadata: MetadataUpdate.optional() })
 export function registerDeploymentEndpoints(server: FastifyInstance, deps: Deps): void {
   const { db, links, config, apps } = deps;
 
-  server.get('/v3/deployments', async (request) => {
+  server.get('/v3/deployments', { config: { list: DEPLOYMENT_LIST } }, async (request) => {
     const query = parseList(request, DEPLOYMENT_LIST);
     const page = await listDeployments(db, query, request.caller.scope('app.read'));
     return presentPage(page, { query, links, present: (row) => presentDeployment(row, links) });
@@ -64,7 +64,7 @@ export function registerDeploymentEndpoints(server: FastifyInstance, deps: Deps)
     presentDeployment(caller.see('app.read', await findDeployment(db, params.guid), 'Deployment'), links),
   );
 
-  server.post('/v3/deployments', async ({ body, caller }, reply) => {
+  server.post('/v3/deployments', { config: { body: CreateDeployment } }, async ({ body, caller }, reply) => {
     const wanted = wantedOf(parseBody(CreateDeployment, body));
     const { app_guid } = wanted;
     const app = await findApp(db, app_guid);
@@ -80,18 +80,22 @@ export function registerDeploymentEndpoints(server: FastifyInstance, deps: Deps)
     return reply.code(201).send(presentDeployment(deployment, links));
   });
 
-  server.patch<ByGuid>('/v3/deployments/:guid', async ({ params, body, caller }) => {
-    const found = caller.see('app.read', await findDeployment(db, params.guid), 'Deployment');
-    caller.require('app.update', found);
-    const { metadata } = parseBody(UpdateDeployment, body);
-    const row = await db
-      .updateTable('deployments')
-      .set({ ...metadataColumns(found, metadata), updated_at: sql<Date>`now()` })
-      .where('guid', '=', found.guid)
-      .returningAll()
-      .executeTakeFirstOrThrow();
-    return presentDeployment(row, links);
-  });
+  server.patch<ByGuid>(
+    '/v3/deployments/:guid',
+    { config: { body: UpdateDeployment } },
+    async ({ params, body, caller }) => {
+      const found = caller.see('app.read', await findDeployment(db, params.guid), 'Deployment');
+      caller.require('app.update', found);
+      const { metadata } = parseBody(UpdateDeployment, body);
+      const row = await db
+        .updateTable('deployments')
+        .set({ ...metadataColumns(found, metadata), updated_at: sql<Date>`now()` })
+        .where('guid', '=', found.guid)
+        .returningAll()
+        .executeTakeFirstOrThrow();
+      return presentDeployment(row, links);
+    },
+  );
 
   server.post<ByGuid>('/v3/deployments/:guid/actions/cancel', async ({ params, caller }) => {
     const found = caller.see('app.read', await findDeployment(db, params.guid), 'Deployment');

@@ -32,7 +32,7 @@ export function registerDropletEndpoints(server: FastifyInstance, deps: Deps): v
   const { db, links, jobs, operations, apps } = deps;
   const inList = (row: FoundDroplet): Record<string, unknown> => presentDroplet(row, { links, withSecrets: false });
 
-  server.get('/v3/droplets', async (request) => {
+  server.get('/v3/droplets', { config: { list: DROPLET_LIST } }, async (request) => {
     const query = parseList(request, DROPLET_LIST);
     const page = await listDroplets(db, query, { scope: request.caller.scope('app.read') });
     return presentPage(page, { query, links, present: inList });
@@ -57,46 +57,50 @@ export function registerDropletEndpoints(server: FastifyInstance, deps: Deps): v
     return presentDroplet(droplet, { links, withSecrets: caller.may('app.read_secrets', droplet) });
   });
 
-  server.post<{ Querystring: { source_guid?: string } }>('/v3/droplets', async ({ body, caller, query }, reply) => {
-    const wanted = parseBody(CreateDroplet, body);
-    const app = await findApp(db, wanted.relationships.app.data.guid);
-    if (!app || !caller.may('app.read', app)) {
-      throw unprocessable(
-        `App with guid "${wanted.relationships.app.data.guid}" does not exist, or you do not have access to it.`,
-      );
-    }
-    caller.require('app.create', app);
-    const { source_guid } = query;
-    const source = source_guid === undefined ? undefined : await seeDroplet(deps, caller, source_guid);
-    if (source && source.state !== 'STAGED') throw unprocessable('Source droplet is not staged');
-    const guid = randomUUID();
-    if (source) {
-      await apps.blobs.copy({ bucket: 'cc-droplets', key: source.guid }, { bucket: 'cc-droplets', key: guid });
-    }
-    const created = await db
-      .insertInto('droplets')
-      .values({
-        guid,
-        app_guid: app.guid,
-        package_guid: null,
-        build_guid: null,
-        state: source ? 'STAGED' : 'AWAITING_UPLOAD',
-        error: null,
-        buildpacks: JSON.stringify(source?.buildpacks ?? []),
-        stack: source?.stack ?? app.stack,
-        image: null,
-        process_types: JSON.stringify(source?.process_types ?? wanted.process_types ?? { web: '' }),
-        execution_metadata: source?.execution_metadata ?? '',
-        sha256: source?.sha256 ?? null,
-        size_in_bytes: source?.size_in_bytes ?? null,
-      })
-      .returningAll()
-      .executeTakeFirstOrThrow();
-    await recordAppEvent(db, app, caller.actor, { what: 'droplet.create', data: { droplet_guid: guid } });
-    return reply.code(201).send(presentDroplet(created, { links, withSecrets: true }));
-  });
+  server.post<{ Querystring: { source_guid?: string } }>(
+    '/v3/droplets',
+    { config: { body: CreateDroplet } },
+    async ({ body, caller, query }, reply) => {
+      const wanted = parseBody(CreateDroplet, body);
+      const app = await findApp(db, wanted.relationships.app.data.guid);
+      if (!app || !caller.may('app.read', app)) {
+        throw unprocessable(
+          `App with guid "${wanted.relationships.app.data.guid}" does not exist, or you do not have access to it.`,
+        );
+      }
+      caller.require('app.create', app);
+      const { source_guid } = query;
+      const source = source_guid === undefined ? undefined : await seeDroplet(deps, caller, source_guid);
+      if (source && source.state !== 'STAGED') throw unprocessable('Source droplet is not staged');
+      const guid = randomUUID();
+      if (source) {
+        await apps.blobs.copy({ bucket: 'cc-droplets', key: source.guid }, { bucket: 'cc-droplets', key: guid });
+      }
+      const created = await db
+        .insertInto('droplets')
+        .values({
+          guid,
+          app_guid: app.guid,
+          package_guid: null,
+          build_guid: null,
+          state: source ? 'STAGED' : 'AWAITING_UPLOAD',
+          error: null,
+          buildpacks: JSON.stringify(source?.buildpacks ?? []),
+          stack: source?.stack ?? app.stack,
+          image: null,
+          process_types: JSON.stringify(source?.process_types ?? wanted.process_types ?? { web: '' }),
+          execution_metadata: source?.execution_metadata ?? '',
+          sha256: source?.sha256 ?? null,
+          size_in_bytes: source?.size_in_bytes ?? null,
+        })
+        .returningAll()
+        .executeTakeFirstOrThrow();
+      await recordAppEvent(db, app, caller.actor, { what: 'droplet.create', data: { droplet_guid: guid } });
+      return reply.code(201).send(presentDroplet(created, { links, withSecrets: true }));
+    },
+  );
 
-  server.patch<ByGuid>('/v3/droplets/:guid', async ({ params, body, caller }) => {
+  server.patch<ByGuid>('/v3/droplets/:guid', { config: { body: UpdateDroplet } }, async ({ params, body, caller }) => {
     const found = await seeDroplet(deps, caller, params.guid);
     caller.require('app.update', found);
     const wanted = parseBody(UpdateDroplet, body);

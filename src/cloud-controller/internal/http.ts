@@ -13,6 +13,7 @@ import { asCfError } from '../packages/upload.ts';
 import { presentDesired } from '../runtime/dispatcher.ts';
 import { completeStaging } from '../staging/complete.ts';
 import { completeTask } from '../tasks/complete.ts';
+import { registerAccess } from './access.ts';
 
 const BulkQuery = z.object({
   batch_size: z.coerce.number().int().min(1).max(10_000).default(500),
@@ -37,6 +38,7 @@ export function createInternalServer(deps: Deps): FastifyInstance {
   registerBulk(server, deps);
   registerCompletions(server, deps);
   registerBlobs(server, deps);
+  registerAccess(server, deps);
   return server;
 }
 

@@ -39,7 +39,7 @@ const UpdatePackage = z.strictObject({ metadata: MetadataUpdate.optional() });
 export function registerPackageEndpoints(server: FastifyInstance, deps: Deps): void {
   const { db, links, jobs, operations, apps } = deps;
 
-  server.get('/v3/packages', async (request) => {
+  server.get('/v3/packages', { config: { list: PACKAGE_LIST } }, async (request) => {
     const query = parseList(request, PACKAGE_LIST);
     const page = await listPackages(db, query, { scope: request.caller.scope('app.read') });
     return presentPage(page, { query, links, present: (row) => presentPackage(row, links) });
@@ -56,28 +56,32 @@ export function registerPackageEndpoints(server: FastifyInstance, deps: Deps): v
     presentPackage(await seePackage(deps, caller, params.guid), links),
   );
 
-  server.post<{ Querystring: { source_guid?: string } }>('/v3/packages', async ({ body, caller, query }, reply) => {
-    const { source_guid } = query;
-    if (source_guid !== undefined) {
-      const { relationships: to } = parseBody(CopyPackage, body);
-      const app = await writableApp(deps, caller, to.app.data.guid);
-      const source = await findPackage(db, source_guid);
-      if (!source || !caller.may('app.read', source)) throw unprocessable('Invalid source package');
-      return reply.code(201).send(presentPackage(await copyPackage(deps, { source, app, caller }), links));
-    }
-    const wanted = parseBody(CreatePackage, body);
-    const app = await writableApp(deps, caller, wanted.relationships.app.data.guid);
-    if (wanted.type === 'docker') throw unprocessable('Docker packages are not supported by this platform.');
-    const created = await inTransaction(db, async (trx) => {
-      const row = await insertPackage(trx, { app_guid: app.guid, state: 'AWAITING_UPLOAD' }, wanted.metadata);
-      await recordAppEvent(trx, app, caller.actor, { what: 'package.create', data: { package_guid: row.guid } });
-      return row;
-    });
-    apps.say(app.guid, `Creating app package for app with guid ${app.guid}`);
-    return reply.code(201).send(presentPackage(created, links));
-  });
+  server.post<{ Querystring: { source_guid?: string } }>(
+    '/v3/packages',
+    { config: { body: CreatePackage } },
+    async ({ body, caller, query }, reply) => {
+      const { source_guid } = query;
+      if (source_guid !== undefined) {
+        const { relationships: to } = parseBody(CopyPackage, body);
+        const app = await writableApp(deps, caller, to.app.data.guid);
+        const source = await findPackage(db, source_guid);
+        if (!source || !caller.may('app.read', source)) throw unprocessable('Invalid source package');
+        return reply.code(201).send(presentPackage(await copyPackage(deps, { source, app, caller }), links));
+      }
+      const wanted = parseBody(CreatePackage, body);
+      const app = await writableApp(deps, caller, wanted.relationships.app.data.guid);
+      if (wanted.type === 'docker') throw unprocessable('Docker packages are not supported by this platform.');
+      const created = await inTransaction(db, async (trx) => {
+        const row = await insertPackage(trx, { app_guid: app.guid, state: 'AWAITING_UPLOAD' }, wanted.metadata);
+        await recordAppEvent(trx, app, caller.actor, { what: 'package.create', data: { package_guid: row.guid } });
+        return row;
+      });
+      apps.say(app.guid, `Creating app package for app with guid ${app.guid}`);
+      return reply.code(201).send(presentPackage(created, links));
+    },
+  );
 
-  server.patch<ByGuid>('/v3/packages/:guid', async ({ params, body, caller }) => {
+  server.patch<ByGuid>('/v3/packages/:guid', { config: { body: UpdatePackage } }, async ({ params, body, caller }) => {
     const found = await seePackage(deps, caller, params.guid);
     caller.require('app.update', found);
     const { metadata } = parseBody(UpdatePackage, body);

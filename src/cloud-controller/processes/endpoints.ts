@@ -36,7 +36,7 @@ const PROCESS_LIST: ListSpec = {
 export function registerProcessEndpoints(server: FastifyInstance, deps: Deps): void {
   const { db, links, apps } = deps;
 
-  server.get('/v3/processes', async (request) => {
+  server.get('/v3/processes', { config: { list: PROCESS_LIST } }, async (request) => {
     const query = parseList(request, PROCESS_LIST);
     const page = await listProcesses(db, query, { scope: request.caller.scope('app.read') });
     const embedded = embedsInstances(query) ? { tracker: apps.tracker } : {};
@@ -99,7 +99,7 @@ function registerOne(server: FastifyInstance, deps: Deps, named: { path: string;
       : shown;
   });
 
-  server.patch<OfApp>(path, async ({ params, body, caller }) => {
+  server.patch<OfApp>(path, { config: { body: schemas.update } }, async ({ params, body, caller }) => {
     const found = await find(params, caller);
     caller.require('app.manage', found.app);
     const wanted = parseBody(schemas.update, body);
@@ -109,17 +109,21 @@ function registerOne(server: FastifyInstance, deps: Deps, named: { path: string;
     return await show({ app: found.app, process: { ...found.process, ...process } }, caller);
   });
 
-  server.post<OfApp>(`${path}/actions/scale`, async ({ params, body, caller }, reply) => {
-    const found = await find(params, caller);
-    caller.require('app.manage', found.app);
-    const wanted = parseBody(schemas.scale, body);
-    await requireFeature(db, 'app_scaling', caller);
-    await refuseWhileDeploying(db, found.process, 'scale');
-    const process = await inTransaction(db, async (trx) => await scaleProcess(trx, found, wanted, caller.actor));
-    carryOutScale(apps, found.process, process);
-    apps.say(found.app.guid, `Scaled process of type ${process.type} (${JSON.stringify(wanted)})`);
-    return reply.code(202).send(await show({ app: found.app, process: { ...found.process, ...process } }, caller));
-  });
+  server.post<OfApp>(
+    `${path}/actions/scale`,
+    { config: { body: schemas.scale } },
+    async ({ params, body, caller }, reply) => {
+      const found = await find(params, caller);
+      caller.require('app.manage', found.app);
+      const wanted = parseBody(schemas.scale, body);
+      await requireFeature(db, 'app_scaling', caller);
+      await refuseWhileDeploying(db, found.process, 'scale');
+      const process = await inTransaction(db, async (trx) => await scaleProcess(trx, found, wanted, caller.actor));
+      carryOutScale(apps, found.process, process);
+      apps.say(found.app.guid, `Scaled process of type ${process.type} (${JSON.stringify(wanted)})`);
+      return reply.code(202).send(await show({ app: found.app, process: { ...found.process, ...process } }, caller));
+    },
+  );
 
   server.get<OfApp>(`${path}/stats`, async ({ params, caller }) => {
     const { process } = await find(params, caller);

@@ -31,17 +31,21 @@ const Body = z.strictObject({
 
 /** Which files of a package the platform has already, so that they need not be sent. */
 export function registerResourceMatchEndpoints(server: FastifyInstance, { db, config, apps }: Deps): void {
-  server.post('/v3/resource_matches', { bodyLimit: 32 * 1024 * 1024 }, async ({ body, caller }, reply) => {
-    const mayMatch = caller.isAdmin || caller.claims.scope.includes('cloud_controller.write');
-    if (!mayMatch) throw new CfError('NotAuthorized', 'You are not authorized to perform the requested action');
-    const { resources } = parseBody(Body, body);
-    if (!(await findFeatureFlag(db, 'resource_matching')).enabled) return reply.code(201).send({ resources: [] });
-    const wanted = resources.map((resource) => ({
-      resource,
-      sha1: resource.checksum.value.toLowerCase(),
-      size: resource.size_in_bytes,
-    }));
-    const matched = await matchResources(apps.blobs, wanted, config.limits);
-    return reply.code(201).send({ resources: matched.map(({ resource }) => resource) });
-  });
+  server.post(
+    '/v3/resource_matches',
+    { bodyLimit: 32 * 1024 * 1024, config: { body: Body } },
+    async ({ body, caller }, reply) => {
+      const mayMatch = caller.isAdmin || caller.claims.scope.includes('cloud_controller.write');
+      if (!mayMatch) throw new CfError('NotAuthorized', 'You are not authorized to perform the requested action');
+      const { resources } = parseBody(Body, body);
+      if (!(await findFeatureFlag(db, 'resource_matching')).enabled) return reply.code(201).send({ resources: [] });
+      const wanted = resources.map((resource) => ({
+        resource,
+        sha1: resource.checksum.value.toLowerCase(),
+        size: resource.size_in_bytes,
+      }));
+      const matched = await matchResources(apps.blobs, wanted, config.limits);
+      return reply.code(201).send({ resources: matched.map(({ resource }) => resource) });
+    },
+  );
 }

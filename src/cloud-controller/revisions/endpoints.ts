@@ -66,7 +66,7 @@ export function registerRevisionEndpoints(server: FastifyInstance, deps: Deps): 
   const { db, links } = deps;
   const present = (row: FoundRevision): Record<string, unknown> => presentRevision(row, links);
 
-  server.get<ByGuid>('/v3/apps/:guid/revisions', async (request) => {
+  server.get<ByGuid>('/v3/apps/:guid/revisions', { config: { list: REVISION_LIST } }, async (request) => {
     const app = await seeApp(deps, request.caller, request.params.guid);
     const query = parseList(request, REVISION_LIST);
     const page = await listRevisions(db, query, { app_guid: app.guid, deployed: false });
@@ -84,19 +84,23 @@ export function registerRevisionEndpoints(server: FastifyInstance, deps: Deps): 
     present(caller.see('app.read', await findRevision(db, params.guid), 'Revision')),
   );
 
-  server.patch<ByGuid>('/v3/revisions/:guid', async ({ params, body, caller }) => {
-    const found = caller.see('app.read', await findRevision(db, params.guid), 'Revision');
-    caller.require('app.update', found);
-    const { metadata } = parseBody(UpdateRevision, body);
-    const columns = metadataColumns(found, metadata);
-    const row = await db
-      .updateTable('revisions')
-      .set({ ...columns, updated_at: sql<Date>`now()` })
-      .where('guid', '=', found.guid)
-      .returningAll()
-      .executeTakeFirstOrThrow();
-    return present({ ...found, ...row });
-  });
+  server.patch<ByGuid>(
+    '/v3/revisions/:guid',
+    { config: { body: UpdateRevision } },
+    async ({ params, body, caller }) => {
+      const found = caller.see('app.read', await findRevision(db, params.guid), 'Revision');
+      caller.require('app.update', found);
+      const { metadata } = parseBody(UpdateRevision, body);
+      const columns = metadataColumns(found, metadata);
+      const row = await db
+        .updateTable('revisions')
+        .set({ ...columns, updated_at: sql<Date>`now()` })
+        .where('guid', '=', found.guid)
+        .returningAll()
+        .executeTakeFirstOrThrow();
+      return present({ ...found, ...row });
+    },
+  );
 
   server.get<ByGuid>('/v3/revisions/:guid/environment_variables', async ({ params, caller }) => {
     const found = caller.see('app.read', await findRevision(db, params.guid), 'Revision');

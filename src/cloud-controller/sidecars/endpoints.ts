@@ -43,32 +43,36 @@ export function registerSidecarEndpoints(server: FastifyInstance, deps: Deps): v
     return presentPage(page, { query, links, present });
   });
 
-  server.post<ByGuid>('/v3/apps/:guid/sidecars', async ({ params, body, caller }, reply) => {
-    const app = await seeApp(deps, caller, params.guid);
-    caller.require('app.update', app);
-    const wanted = parseBody(CreateSidecar, body);
-    const row = await unlessTaken(wanted.name, () =>
-      db
-        .insertInto('sidecars')
-        .values({
-          guid: randomUUID(),
-          app_guid: app.guid,
-          name: wanted.name,
-          command: wanted.command,
-          process_types: JSON.stringify(wanted.process_types),
-          memory_in_mb: wanted.memory_in_mb ?? null,
-        })
-        .returningAll()
-        .executeTakeFirstOrThrow(),
-    );
-    return reply.code(201).send(present(row));
-  });
+  server.post<ByGuid>(
+    '/v3/apps/:guid/sidecars',
+    { config: { body: CreateSidecar } },
+    async ({ params, body, caller }, reply) => {
+      const app = await seeApp(deps, caller, params.guid);
+      caller.require('app.update', app);
+      const wanted = parseBody(CreateSidecar, body);
+      const row = await unlessTaken(wanted.name, () =>
+        db
+          .insertInto('sidecars')
+          .values({
+            guid: randomUUID(),
+            app_guid: app.guid,
+            name: wanted.name,
+            command: wanted.command,
+            process_types: JSON.stringify(wanted.process_types),
+            memory_in_mb: wanted.memory_in_mb ?? null,
+          })
+          .returningAll()
+          .executeTakeFirstOrThrow(),
+      );
+      return reply.code(201).send(present(row));
+    },
+  );
 
   server.get<ByGuid>('/v3/sidecars/:guid', async ({ params, caller }) =>
     present(caller.see('app.read', await findSidecar(db, params.guid), 'Sidecar')),
   );
 
-  server.patch<ByGuid>('/v3/sidecars/:guid', async ({ params, body, caller }) => {
+  server.patch<ByGuid>('/v3/sidecars/:guid', { config: { body: UpdateSidecar } }, async ({ params, body, caller }) => {
     const found = caller.see('app.read', await findSidecar(db, params.guid), 'Sidecar');
     caller.require('app.update', found);
     const { name, command, process_types, memory_in_mb } = parseBody(UpdateSidecar, body);

@@ -44,7 +44,7 @@ const UpdateTask = z.strictObject({ metadata: MetadataUpdate.optional() });
 export function registerTaskEndpoints(server: FastifyInstance, deps: Deps): void {
   const { db, links, apps } = deps;
 
-  server.get('/v3/tasks', async (request) => {
+  server.get('/v3/tasks', { config: { list: TASK_LIST } }, async (request) => {
     const query = parseList(request, TASK_LIST);
     const page = await listTasks(db, query, { scope: request.caller.scope('app.read') });
     return presentPage(page, { query, links, present: (row) => presentTask(row, links, false) });
@@ -63,7 +63,7 @@ export function registerTaskEndpoints(server: FastifyInstance, deps: Deps): void
     return presentTask(found, links, caller.may('app.read_secrets', found));
   });
 
-  server.patch<ByGuid>('/v3/tasks/:guid', async ({ params, body, caller }) => {
+  server.patch<ByGuid>('/v3/tasks/:guid', { config: { body: UpdateTask } }, async ({ params, body, caller }) => {
     const found = caller.see('app.read', await findTask(db, params.guid), 'Task');
     caller.require('app.update', found);
     const { metadata } = parseBody(UpdateTask, body);
@@ -76,20 +76,24 @@ export function registerTaskEndpoints(server: FastifyInstance, deps: Deps): void
     return presentTask(row, links, true);
   });
 
-  server.post<ByGuid>('/v3/apps/:guid/tasks', async ({ params, body, caller }, reply) => {
-    const app = await seeApp(deps, caller, params.guid);
-    caller.require('task.create', app);
-    const wanted = parseBody(CreateTask, body);
-    await requireFeature(db, 'task_creation', caller);
-    const task = await inTransaction(db, async (trx) => {
-      const row = await insertTask(trx, deps, { app, wanted });
-      await recordTaskUsage(trx, row, 'TASK_STARTED');
-      await recordAppEvent(trx, app, caller.actor, { what: 'task.create', data: { task_guid: row.guid } });
-      return row;
-    });
-    apps.tasks.wake();
-    return reply.code(202).send(presentTask(task, links, true));
-  });
+  server.post<ByGuid>(
+    '/v3/apps/:guid/tasks',
+    { config: { body: CreateTask } },
+    async ({ params, body, caller }, reply) => {
+      const app = await seeApp(deps, caller, params.guid);
+      caller.require('task.create', app);
+      const wanted = parseBody(CreateTask, body);
+      await requireFeature(db, 'task_creation', caller);
+      const task = await inTransaction(db, async (trx) => {
+        const row = await insertTask(trx, deps, { app, wanted });
+        await recordTaskUsage(trx, row, 'TASK_STARTED');
+        await recordAppEvent(trx, app, caller.actor, { what: 'task.create', data: { task_guid: row.guid } });
+        return row;
+      });
+      apps.tasks.wake();
+      return reply.code(202).send(presentTask(task, links, true));
+    },
+  );
 
   for (const [method, path] of [
     ['PUT', '/v3/tasks/:guid/cancel'],
