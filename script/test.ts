@@ -1,11 +1,12 @@
 /**
  * All that CI runs, in this order: checks of the source, unit and integration tests, end to end. One PostgreSQL serves all
- * test files, each with databases of its own. With names of files, those alone.
+ * test files, each with databases of its own; one platform serves all end-to-end files. With names of files, those alone.
  */
 import { spawn } from 'node:child_process';
 import { globSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { TestPostgres } from '#testing/postgres.ts';
+import { TestPlatform } from '../tests/e2e/platform.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const asked = process.argv.slice(2);
@@ -31,6 +32,14 @@ async function test(files: readonly string[], concurrency: number, env: Record<s
   );
 }
 
+/** One file after the other, since some of them break the platform on purpose. What the platform leaves behind fails the run. */
+async function endToEnd(files: readonly string[], env: Record<string, string>): Promise<number> {
+  await using platform = await TestPlatform.start();
+  const status = await test(files, 1, { ...env, INGOT_E2E_HOME: platform.home });
+  if (status !== 0) console.error(platform.logs());
+  return status;
+}
+
 async function all(): Promise<number> {
   if (asked.length === 0) {
     const checked = await run([join(root, 'script/check.ts')]);
@@ -45,7 +54,7 @@ async function all(): Promise<number> {
     env,
   );
   if (unit !== 0) return unit;
-  return await test(globSync('tests/e2e/*.test.ts', { cwd: root }), 1, env);
+  return await endToEnd(globSync('tests/e2e/*.test.ts', { cwd: root }).toSorted(), env);
 }
 
 process.exitCode = await all();

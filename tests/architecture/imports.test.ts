@@ -29,7 +29,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   platform: ['kernel', 'contracts', ...DOORS],
 };
 /** Of a component the platform may know these files alone. */
-const COMPONENT_DOORSTEP = new Set(['main.ts', 'config.ts', 'cli.ts']);
+const COMPONENT_DOORSTEP = new Set(['main.ts', 'config.ts', 'cli.ts', 'remove.ts']);
 
 /** package → places that may import it. */
 const ONE_DOOR: Record<string, readonly RegExp[]> = {

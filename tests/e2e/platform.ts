@@ -1,7 +1,7 @@
 import { execFile, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { request, type IncomingHttpHeaders } from 'node:http';
+import { request, type IncomingHttpHeaders, type RequestOptions } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -30,36 +30,38 @@ export interface HttpAnswer {
 export class TestPlatform implements AsyncDisposable {
   readonly home: string;
   readonly domain = 'e2e.localhost';
-  readonly #isOwn: boolean;
+  /** What the platform calls all that it makes in the kernel; undefined when another started it and will end it. */
+  readonly #own: string | undefined;
 
-  private constructor(home: string, isOwn: boolean) {
+  private constructor(home: string, own: string | undefined) {
     this.home = home;
-    this.#isOwn = isOwn;
+    this.#own = own;
   }
 
   static async start(): Promise<TestPlatform> {
     const shared = process.env['INGOT_E2E_HOME'];
-    if (shared !== undefined) return new TestPlatform(shared, false);
+    if (shared !== undefined) return new TestPlatform(shared, undefined);
     const home = await mkdtemp(join(tmpdir(), 'ingot-e2e-'));
     mkdirSync(STACKS, { recursive: true });
     symlinkSync(STACKS, join(home, 'stacks'));
+    const slot = await freeSlot();
     const settings = {
-      name: 'ite2e',
+      name: nameOf(slot),
       domain: 'e2e.localhost',
       http_port: await freePort(),
       https_port: await freePort(),
       memory_mb: 6144,
       disk_mb: 16_384,
-      network_pool: '10.253.0.0/20',
-      host_ports: { first: 28_000, last: 29_999 },
-      uid_start: 2_000_000_000,
+      network_pool: `10.253.${slot * 16}.0/20`,
+      host_ports: { first: 20_000 + slot * 750, last: 20_749 + slot * 750 },
+      uid_start: 2_000_000_000 + slot * 10_000_000,
       deas: 2,
       edit_hosts_file: false,
       push_welcome: false,
     };
     // JSON is YAML.
     writeFileSync(join(home, 'platform.yml'), JSON.stringify(settings), { mode: 0o600 });
-    const platform = new TestPlatform(home, true);
+    const platform = new TestPlatform(home, settings.name);
     try {
       const up = await platform.ingot(['up', '--detach']);
       if (up.exit_status !== 0) throw new Error(`the platform did not come up:\n${up.output}\n${platform.logs()}`);
@@ -96,24 +98,7 @@ export class TestPlatform implements AsyncDisposable {
 
   /** GET of an app by its host, through the router. */
   async get(host: string, path = '/'): Promise<HttpAnswer> {
-    const options = {
-      host: '127.0.0.1',
-      port: this.port,
-      path,
-      headers: { host: `${host}.${this.domain}` },
-      timeout: 20_000,
-    };
-    return await new Promise((done, reject) => {
-      const asked = request(options, (response) => {
-        let body = '';
-        response.setEncoding('utf8').on('data', (chunk: string) => (body += chunk));
-        response.once('end', () => done({ status: response.statusCode ?? 0, headers: response.headers, body }));
-        response.once('error', reject);
-      });
-      asked.once('error', reject);
-      asked.once('timeout', () => asked.destroy(new Error('no answer within 20 s')));
-      asked.end();
-    });
+    return await this.#request({ path, headers: { host: `${host}.${this.domain}` } });
   }
 
   /** The process id of one of the platform's processes. */
@@ -129,6 +114,31 @@ export class TestPlatform implements AsyncDisposable {
     const manifest = join(folder, 'manifest.yml');
     await writeFile(manifest, readFileSync(manifest, 'utf8').replace(/^ *random-route: true\n/m, ''));
     return folder;
+  }
+
+  /** Calls the API with admin's token, as a client that holds to nothing would. */
+  async api(
+    path: string,
+    options: { method?: string; json?: unknown; body?: Buffer; type?: string } = {},
+  ): Promise<HttpAnswer> {
+    const token = (await this.mustCf(['oauth-token'])).trim();
+    const {
+      json,
+      body = json === undefined ? undefined : Buffer.from(JSON.stringify(json)),
+      type = 'application/json',
+    } = options;
+    return await this.#request(
+      {
+        method: options.method ?? 'GET',
+        path,
+        headers: {
+          host: `api.${this.domain}`,
+          authorization: token,
+          ...(body !== undefined && { 'content-type': type, 'content-length': body.length }),
+        },
+      },
+      body,
+    );
   }
 
   /** A folder with the given files. */
@@ -150,12 +160,26 @@ export class TestPlatform implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#isOwn) return;
+    if (this.#own === undefined) return;
     const { exit_status, output } = await this.ingot(['destroy', '--yes']);
     await rm(this.home, { recursive: true, force: true });
     if (exit_status !== 0) throw new Error(`the platform was not destroyed:\n${output}`);
-    const left = await leftovers();
-    if (left.length > 0) throw new Error(`the platform left behind: ${left.join(', ')}`);
+    const left = await traces(this.#own, this.home);
+    if (left.length > 0) throw new Error(`the platform left behind:\n${left.join('\n')}`);
+  }
+
+  async #request(options: RequestOptions, body?: Buffer): Promise<HttpAnswer> {
+    return await new Promise((done, reject) => {
+      const asked = request({ host: '127.0.0.1', port: this.port, timeout: 60_000, ...options }, (response) => {
+        let text = '';
+        response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+        response.once('end', () => done({ status: response.statusCode ?? 0, headers: response.headers, body: text }));
+        response.once('error', reject);
+      });
+      asked.once('error', reject);
+      asked.once('timeout', () => asked.destroy(new Error('no answer within 60 s')));
+      asked.end(body);
+    });
   }
 
   async #command(
@@ -176,17 +200,47 @@ export class TestPlatform implements AsyncDisposable {
   }
 }
 
-/** Interfaces, tables and mounts that bear the test platform's name. */
-async function leftovers(): Promise<string[]> {
-  const commands: [string, string[]][] = [
-    ['ip', ['-brief', 'link']],
-    ['nft', ['list', 'tables']],
-    ['cat', ['/proc/self/mounts']],
-  ];
-  const found: string[] = [];
-  for (const [command, args] of commands) {
-    const { stdout } = await run(command, args);
-    found.push(...stdout.split('\n').filter((line) => line.includes('ite2e')));
+const SLOTS = 16;
+const nameOf = (slot: number): string => `ite2e${slot.toString(16)}`;
+
+/** Names, networks, ports and user ids that no other test platform on this machine has. */
+async function freeSlot(): Promise<number> {
+  for (let tries = 0; tries < SLOTS; tries++) {
+    const slot = (process.pid + tries) % SLOTS;
+    if ((await traces(nameOf(slot))).length === 0) return slot;
   }
+  throw new Error(`${SLOTS} test platforms have left traces on this machine; see "ip link" and "nft list tables"`);
+}
+
+/** All in the kernel and in /run that bears a platform's name, and its processes and mounts by its home. */
+async function traces(name: string, home?: string): Promise<string[]> {
+  const found: string[] = [];
+  const owned = [name, ...(home === undefined ? [] : [home])];
+  const look = (what: string, lines: Iterable<string>): void => {
+    for (const line of lines) {
+      if (owned.some((word) => line.includes(word))) found.push(`${what} ${line.trim()}`);
+    }
+  };
+  look('interface', (await run('ip', ['-brief', 'link'])).stdout.split('\n'));
+  look('network namespace', (await run('ip', ['netns', 'list'])).stdout.split('\n'));
+  look('firewall table', (await run('nft', ['list', 'tables'])).stdout.split('\n'));
+  look('mount', readFileSync('/proc/mounts', 'utf8').split('\n'));
+  look('cgroup', (await run('find', ['/sys/fs/cgroup', '-type', 'd', '-name', `*${name}*`])).stdout.split('\n'));
+  look('folder', existsSync('/run/ingot-warden') ? readdirSync('/run/ingot-warden') : []);
+  look('loop device', (await run('losetup', ['--all'])).stdout.split('\n'));
+  look('process', commandLines());
   return found;
+}
+
+function commandLines(): string[] {
+  return readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry) && entry !== String(process.pid))
+    .flatMap((pid) => {
+      try {
+        return [`${pid} ${readFileSync(join('/proc', pid, 'cmdline'), 'utf8').replaceAll('\0', ' ')}`];
+      } catch {
+        // It has ended meanwhile.
+        return [];
+      }
+    });
 }
