@@ -78,6 +78,7 @@ export class BtrfsStore implements DiskStore {
   }
 
   bytesUsed(name: string): number {
+    if (!existsSync(join(this.#folder, name))) return 0; // lost with its image
     const lookup = Buffer.alloc(4096);
     lookup.writeBigUInt64LE(FIRST_FREE_OBJECTID, 8);
     withFile(join(this.#folder, name), O_DIRECTORY, (fd) => ioctl(fd, INO_LOOKUP, lookup));

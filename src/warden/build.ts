@@ -1,6 +1,7 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { WardenError } from '#http/warden-client.ts';
+import { limitBandwidth } from './bandwidth.ts';
 import type { ContainerRecord } from './depot.ts';
 import type { ContainerRules } from './firewall.ts';
 import type { Ground } from './ground.ts';
@@ -75,6 +76,7 @@ export async function build(ground: Ground, record: ContainerRecord): Promise<Pr
   const started = ran.value;
   await untilReaping(ground, started);
   connectContainer(started, place, ground.mtu);
+  if (limits.bandwidth) await limitBandwidth(started, place, limits.bandwidth);
   ground.seccomp.program ??= await ground.runtime.seccompProgram(handle);
   const process = identify(started);
   if (!process) throw new Error('its first process ended at once');

@@ -14,6 +14,7 @@ import type {
 import type { EgressRule } from '#contracts/dea.ts';
 import { describeError } from '#kernel/errors.ts';
 import { WardenError } from '#http/warden-client.ts';
+import { limitBandwidth } from './bandwidth.ts';
 import { build, demolish, endWorkOn, rulesOf } from './build.ts';
 import type { ContainerRecord } from './depot.ts';
 import type { Ground } from './ground.ts';
@@ -208,6 +209,10 @@ export class Container {
       const given = Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined));
       try {
         this.#ground.cgroupOf(this.handle).setLimits(change);
+        const { process, slot } = this.#record;
+        if (change.bandwidth && process) {
+          await limitBandwidth(process.pid, this.#ground.placeOf(slot), change.bandwidth);
+        }
         if (change.disk_in_bytes !== undefined) await this.#ground.disks.setLimit(this.handle, change.disk_in_bytes);
       } catch (error) {
         throw new WardenError('invalid_request', `limits of ${this.handle}: ${describeError(error)}`, { cause: error });

@@ -1,5 +1,7 @@
 import { strict as assert } from 'node:assert';
+import { once } from 'node:events';
 import { statSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { ContainerLimits, SpawnRequest } from '#contracts/warden.ts';
@@ -115,6 +117,28 @@ describe('limits', () => {
     await warden.client.destroy(handle);
   });
 
+  test('a limit of bandwidth holds in both directions, and can be raised', async () => {
+    const handle = await create({ bandwidth: { rate: MB, burst: 65_536 } });
+    const { container_ip } = await warden.client.info(handle);
+    const seconds = async (script: string, bytes: number) => {
+      const job_id = await warden.client.spawn(handle, sh(script));
+      const socket = await eventually('it listens', async () => await tryConnect(container_ip, 8080));
+      const began = performance.now();
+      socket.end(Buffer.alloc(bytes));
+      socket.resume();
+      await Promise.all([once(socket, 'close'), warden.client.link(handle, job_id)]);
+      return (performance.now() - began) / 1000;
+    };
+    const receive = 'nc -l -p 8080 | wc -c';
+    const send = 'head -c 2097152 /dev/zero | nc -l -N -p 8080 > /dev/null';
+    // A floor alone: a busy machine only makes it slower.
+    assert.ok((await seconds(receive, 2 * MB)) > 1.5, 'what it receives');
+    assert.ok((await seconds(send, 0)) > 1.5, 'what it sends');
+    const { bandwidth } = await warden.client.limit(handle, { bandwidth: { rate: 500 * MB, burst: MB } });
+    assert.deepEqual(bandwidth, { rate: 500 * MB, burst: MB });
+    await warden.client.destroy(handle);
+  });
+
   test('limits change while the container runs, up and down, and are what info says', async () => {
     const handle = await create({ memory_in_bytes: 64 * MB });
     const eat = (megabytes: number) => python(`x = bytearray(${megabytes} << 20)`);
@@ -129,3 +153,13 @@ describe('limits', () => {
     await warden.client.destroy(handle);
   });
 });
+
+async function tryConnect(host: string, port: number): Promise<Socket | undefined> {
+  const socket = connect(port, host);
+  try {
+    await once(socket, 'connect');
+    return socket;
+  } catch {
+    return undefined;
+  }
+}

@@ -20,7 +20,7 @@ export interface Place {
   container_ip: string;
 }
 
-const CONTAINER_INTERFACE = 'eth0';
+export const CONTAINER_INTERFACE = 'eth0';
 
 /** Interfaces of this warden all begin so; at most 15 characters are left to the kernel's names. */
 export function interfacePrefix(name: string): string {
