@@ -1,5 +1,5 @@
 import type { Blobstore } from '#blobs/blobstore.ts';
-import { BlobstoreConfig, openBlobstore } from '#blobs/config.ts';
+import { openBlobstore } from '#blobs/config.ts';
 import { BlobUrlSigner } from '#blobs/signed-url.ts';
 import type { Bus } from '#bus/bus.ts';
 import { LogEmitter } from '#bus/log-emitter.ts';
@@ -15,6 +15,7 @@ import { TaskRunner } from '../tasks/runner.ts';
 import type { Db } from '../tables.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { InstanceTracker } from './instance-tracker.ts';
+import { Janitor } from './janitor.ts';
 
 /** What apps need besides the database: the DEAs, the blobs, and their logs. */
 export interface AppsSide extends AsyncDisposable {
@@ -42,7 +43,7 @@ export async function openAppsSide(options: {
 }): Promise<AppsSide> {
   const { config, db, bus, clock, log } = options;
   await using stack = new AsyncDisposableStack();
-  const blobs = stack.use(await openBlobstore(BlobstoreConfig.parse(config.blobstore)));
+  const blobs = stack.use(await openBlobstore(config.blobstore));
   const signer = new BlobUrlSigner({ base_url: config.internal_url, secret: config.internal_api.password, clock });
   const { advertisement_timeout_s, instance_silence_s, start_batch } = config.placement;
   const pool = new AdvertPool({ clock, advertisement_timeout_s });
@@ -69,6 +70,8 @@ export async function openAppsSide(options: {
   const tasks = stack.use(new TaskRunner({ config, db, bus, pool, signer, dispatcher, tracker, clock, log }));
   const { deployment_interval_s: interval_s } = config.placement;
   stack.use(new DeploymentDriver({ db, dispatcher, tracker, clock, log, interval_s }));
+  const { event_retention_days: task_retention_days } = config.limits;
+  stack.use(new Janitor({ db, blobs, clock, log, task_retention_days }));
   stack.use(listenToBus({ bus, db, pool, tracker, dispatcher, log }));
   stack.use(clock.every(PRUNE_INTERVAL_MS, () => tracker.prune()));
   const opened = stack.move();
