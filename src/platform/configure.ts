@@ -72,6 +72,7 @@ function componentConfigs(inputs: ConfigInputs): [RoleName, object][] {
     ['dea', deaConfig(inputs, 0)],
     ['warden', wardenConfig(inputs)],
     ['loggregator', loggregatorConfig(inputs)],
+    ['collector', collectorConfig(inputs)],
   ];
 }
 
@@ -203,5 +204,5 @@ function loggregatorConfig(inputs: ConfigInputs): object {
 
 function collectorConfig(inputs: ConfigInputs): object {
   const { plan } = inputs;
-  return { ...shared(inputs), listen: { host: '127.0.0.1', port: plan.ports.collector } };
+  return { ...shared(inputs), listen: { host: '127.0.0.1', port: plan.ports.collector }, disks: [plan.home.folder] };
 }

@@ -21,9 +21,13 @@ import { readSecrets, type Secrets } from './secrets.ts';
 import type { PlatformSettings } from './settings.ts';
 import { printStatus } from './status.ts';
 import { bringUp, type UpSummary } from './up.ts';
+import { registerWardenCommands } from './warden-commands.ts';
 
 const home = Home.fromEnvironment(process.env);
-const program = new Command('ingot').description('A whole Cloud Foundry on this machine').showHelpAfterError();
+const program = new Command('ingot')
+  .description('A whole Cloud Foundry on this machine')
+  .enablePositionalOptions()
+  .showHelpAfterError();
 
 interface UpFlags {
   detach?: true;
@@ -108,6 +112,8 @@ program
     await destroy(home);
     console.log(`${home.folder} is removed.`);
   });
+
+registerWardenCommands(program, home);
 
 try {
   await program.parseAsync();

@@ -23,7 +23,7 @@ import { Supervisor, type ChildSpec } from './supervisor.ts';
 const DATABASES = ['uaa', 'cloud_controller'];
 
 /** Which roles share a process on one machine: few processes to save memory; the router alone, for its speed. */
-const CONTROL_PLANE: readonly RoleName[] = ['uaa', 'cloud-controller', 'health-manager', 'loggregator'];
+const CONTROL_PLANE: readonly RoleName[] = ['uaa', 'cloud-controller', 'health-manager', 'loggregator', 'collector'];
 
 export interface UpSummary {
   api: string;
