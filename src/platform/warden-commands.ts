@@ -37,7 +37,12 @@ export function registerWardenCommands(program: Command, home: Home): void {
     .passThroughOptions()
     .action(async (handle: string, args: string[], flags: { root?: true }) => {
       process.exitCode = await withClient(
-        async (client) => await runInContainer(client, { handle, args, user: asUser(flags) }, process),
+        async (client) =>
+          await runInContainer(
+            client,
+            { handle, args: args[0] === '--' ? args.slice(1) : args, user: asUser(flags) },
+            process,
+          ),
       );
     });
 
