@@ -9,6 +9,8 @@ export interface StatusServerOptions {
   credentials: Credentials;
   /** Facts for `/varz` beside those that every component has. */
   varz?: () => Record<string, unknown>;
+  /** Further pages of JSON by their path, behind the same credentials. */
+  pages?: Readonly<Record<string, () => unknown>>;
   /** Whether to answer `/healthz` with 200 `ok`; by default always. */
   isHealthy?: () => boolean;
 }
@@ -75,7 +77,9 @@ export class StatusServer implements AsyncDisposable {
       const isHealthy = this.#options.isHealthy?.() ?? true;
       return { status: isHealthy ? 200 : 503, type: text, body: isHealthy ? 'ok' : 'not healthy' };
     }
-    if (url !== '/varz' && url !== '/metrics') return { status: 404, type: text, body: 'not found\n' };
+    const page = this.#options.pages?.[url];
+    if (url !== '/varz' && url !== '/metrics' && page === undefined)
+      return { status: 404, type: text, body: 'not found\n' };
     if (!isAuthorized(authorization, this.#options.credentials)) {
       return {
         status: 401,
@@ -86,6 +90,7 @@ export class StatusServer implements AsyncDisposable {
     }
     if (url === '/metrics')
       return { status: 200, type: this.registry.contentType, body: await this.registry.metrics() };
+    if (page !== undefined) return { status: 200, type: 'application/json', body: JSON.stringify(page()) };
     const varz = {
       start: this.#startedAt.toISOString(),
       uptime_s: Math.round(process.uptime()),

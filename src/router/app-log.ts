@@ -15,6 +15,7 @@ interface Line {
 
 interface AppLines {
   lines: Line[];
+  last: Line | undefined;
   /** Lines taken in this second, and how many were too many. */
   taken: number;
   dropped: number;
@@ -41,14 +42,17 @@ export class AppLog implements Disposable {
   /** Counts a line of this app; false when it is one too many for this second. */
   mayTake(guid: string): boolean {
     let app = this.#apps.get(guid);
-    if (app === undefined) this.#apps.set(guid, (app = { lines: [], taken: 0, dropped: 0 }));
+    if (app === undefined) this.#apps.set(guid, (app = { lines: [], last: undefined, taken: 0, dropped: 0 }));
     if (app.taken++ < this.#lines_per_s) return true;
     app.dropped++;
     return false;
   }
 
   add(endpoint: Endpoint, at_ms: number, line: string): void {
-    this.#apps.get(endpoint.app)?.lines.push({ endpoint, at_ms, line });
+    const app = this.#apps.get(endpoint.app);
+    if (app === undefined) return;
+    app.last = { endpoint, at_ms, line };
+    app.lines.push(app.last);
   }
 
   flush(): void {
@@ -78,7 +82,7 @@ export class AppLog implements Disposable {
   #newSecond(): void {
     for (const [guid, app] of this.#apps) {
       if (app.taken === 0 && app.lines.length === 0) this.#apps.delete(guid);
-      const last = app.lines.at(-1);
+      const { last } = app;
       if (app.dropped > 0 && last !== undefined) {
         app.lines.push({
           ...last,

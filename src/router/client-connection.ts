@@ -81,7 +81,7 @@ export class ClientConnection implements Front, Swept {
   /** Ends now if idle, else after the response under way. */
   drain(): void {
     this.#mayContinue = false;
-    if (this.isIdle) this.#socket.end();
+    if (this.isIdle) this.#next();
   }
 
   destroy(): void {

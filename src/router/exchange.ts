@@ -284,7 +284,7 @@ export class Exchange implements BackendUser {
     if (!mayRepeat || this.failedAttempts >= this.core.config.max_attempts) return this.#failed(fault);
     if (!wasUsed) {
       (this.#tried ??= []).push(endpoint);
-      const isOnlyOne = this.#isPinned || (this.route?.endpoints.length ?? 0) <= this.#tried.length;
+      const isOnlyOne = this.#isPinned || (this.route?.members.length ?? 0) <= this.#tried.length;
       if (isOnlyOne) return this.#failed(fault);
     }
     this.isSent = false;

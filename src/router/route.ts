@@ -14,15 +14,23 @@ export interface Choice {
   now_ms: number;
 }
 
-/** A registered uri and the endpoints it leads to. When each was last heard of stands beside it, in s of the table's clock. */
+/** An endpoint as a route has it. Times are s of the table's clock. */
+export interface Member {
+  endpoint: Endpoint;
+  seenAt_s: number;
+  ttl_s: number;
+  /** `endpoint_updated_at_ns`; 0 when it was not said. */
+  updatedAt_ns: number;
+}
+
+const NOBODY: readonly Member[] = [];
+
+/** A registered uri and the endpoints it leads to. */
 export class Route {
   /** `host` or `host/path`, lower case. */
   readonly uri: string;
-  readonly endpoints: Endpoint[] = [];
-  readonly seenAt_s: number[] = [];
-  readonly ttl_s: number[] = [];
-  /** `endpoint_updated_at_ns` of each; 0 when it was not said. */
-  readonly updatedAt_ns: number[] = [];
+  /** Made anew at each change: most routes have one member, and an array that grows makes room for many. */
+  members: readonly Member[] = NOBODY;
   loadBalancing: LoadBalancing | undefined;
   route_service_url = '';
   /** Table seconds since when it has been empty; only kept when an empty pool may stay. */
@@ -39,12 +47,15 @@ export class Route {
     return slash < 0 ? '/' : this.uri.slice(slash);
   }
 
+  get endpoints(): Endpoint[] {
+    return this.members.map(({ endpoint }) => endpoint);
+  }
+
   choose(loadBalancing: LoadBalancing, choice: Choice): Endpoint | NoChoice {
-    const endpoints = this.endpoints;
-    const count = endpoints.length;
+    const count = this.members.length;
     if (count === 1 && choice.tried === undefined) {
       // An instance that has no other beside it is never out of rotation.
-      const only = endpoints[0];
+      const only = this.members[0]?.endpoint;
       if (only !== undefined && !only.isGone) return isFull(only, choice.max_conns) ? 'connection_limit' : only;
     }
     if (count === 0) return 'no_endpoints';
@@ -61,14 +72,14 @@ export class Route {
 
   /** The endpoint with this identity, or undefined. */
   find(identity: string): Endpoint | undefined {
-    return this.endpoints.find((endpoint) => endpoint.identity === identity);
+    return this.members.find(({ endpoint }) => endpoint.identity === identity)?.endpoint;
   }
 
   #inTurn(choice: Choice): Endpoint | undefined {
-    const count = this.endpoints.length;
+    const count = this.members.length;
     for (let tries = 0; tries < count; tries++) {
       if (this.#next >= count) this.#next = 0;
-      const endpoint = this.endpoints[this.#next++];
+      const endpoint = this.members[this.#next++]?.endpoint;
       if (endpoint !== undefined && isUsable(endpoint, choice) && choice.tried?.includes(endpoint) !== true)
         return endpoint;
     }
@@ -77,11 +88,11 @@ export class Route {
 
   #leastLoaded(choice: Choice): Endpoint | undefined {
     let best: Endpoint | undefined;
-    const count = this.endpoints.length;
+    const count = this.members.length;
     // A moving start spreads requests over equals.
     const start = this.#next++ % count;
     for (let offset = 0; offset < count; offset++) {
-      const endpoint = this.endpoints[(start + offset) % count];
+      const endpoint = this.members[(start + offset) % count]?.endpoint;
       if (endpoint === undefined || !isUsable(endpoint, choice) || choice.tried?.includes(endpoint) === true) continue;
       if (best === undefined || endpoint.active < best.active) best = endpoint;
     }

@@ -4,7 +4,7 @@
  */
 import type { RouteMessage } from '#contracts/router.ts';
 import { addressOf, Endpoint, factsOf, internTags, type EndpointFacts } from './endpoint.ts';
-import { Route } from './route.ts';
+import { Route, type Member } from './route.ts';
 
 export interface RouteTableOptions {
   /** Monotonic ms. */
@@ -77,8 +77,9 @@ export class RouteTable {
     for (const uri of message.uris) {
       const route = this.#routes.get(routeKey(uri));
       if (route === undefined) continue;
-      const at = route.endpoints.findIndex((endpoint) => endpoint.address === address);
-      if (at >= 0 && !isOutdated(route.updatedAt_ns[at] ?? 0, message.endpoint_updated_at_ns)) this.#leave(route, at);
+      const member = route.members.find(({ endpoint }) => endpoint.address === address);
+      if (member !== undefined && !isOutdated(member.updatedAt_ns, message.endpoint_updated_at_ns))
+        this.#leave(route, member);
     }
   }
 
@@ -101,13 +102,11 @@ export class RouteTable {
     const now_s = this.#now_s();
     let pruned = 0;
     for (const route of this.#routes.values()) {
-      for (let at = route.endpoints.length - 1; at >= 0; at--) {
-        const endpoint = route.endpoints[at];
-        if (endpoint === undefined) continue;
+      for (const member of route.members) {
         // Who answers over TLS is proved by the certificate; only a plain address can have changed hands in silence.
-        const isStale = !endpoint.isTls && now_s - (route.seenAt_s[at] ?? 0) > (route.ttl_s[at] ?? 0);
-        if (!isStale && !endpoint.isGone) continue;
-        this.#leave(route, at);
+        const isStale = !member.endpoint.isTls && now_s - member.seenAt_s > member.ttl_s;
+        if (!isStale && !member.endpoint.isGone) continue;
+        this.#leave(route, member);
         pruned++;
       }
       if (route.emptySince_s >= 0 && now_s - route.emptySince_s >= this.#options.empty_pool_timeout_s)
@@ -119,7 +118,7 @@ export class RouteTable {
   /** Gives every endpoint its full time again: after the bus was away nobody could have said anything. */
   refreshAll(): void {
     const now_s = this.#now_s();
-    for (const route of this.#routes.values()) route.seenAt_s.fill(now_s);
+    for (const route of this.#routes.values()) for (const member of route.members) member.seenAt_s = now_s;
   }
 
   /** Takes an endpoint out of every route at the next pruning, and out of use at once. */
@@ -145,28 +144,25 @@ export class RouteTable {
   #join(key: string, facts: EndpointFacts, message: RouteMessage): Endpoint | undefined {
     const address = addressOf(facts.host, facts.port);
     const route = this.#routes.get(key) ?? this.#create(key);
-    const at = route.endpoints.findIndex((endpoint) => endpoint.address === address);
-    const held = at < 0 ? undefined : route.endpoints[at];
-    const updatedAt_ns = message.endpoint_updated_at_ns ?? 0;
-    if (held !== undefined && isOutdated(route.updatedAt_ns[at] ?? 0, message.endpoint_updated_at_ns)) return undefined;
+    const held = route.members.find(({ endpoint }) => endpoint.address === address);
+    if (held !== undefined && isOutdated(held.updatedAt_ns, message.endpoint_updated_at_ns)) return undefined;
     const endpoint = this.#endpointAt(address, facts);
     const threshold_s = this.#options.droplet_stale_threshold_s;
     const ttl_s = Math.min(message.stale_threshold_in_seconds || threshold_s, threshold_s);
-    if (held !== undefined) {
-      route.seenAt_s[at] = this.#now_s();
-      route.ttl_s[at] = ttl_s;
-      route.updatedAt_ns[at] = updatedAt_ns;
-      if (held !== endpoint) {
-        route.endpoints[at] = endpoint;
-        endpoint.routes++;
-        this.#release(held);
-      }
-    } else {
-      route.endpoints.push(endpoint);
-      route.seenAt_s.push(this.#now_s());
-      route.ttl_s.push(ttl_s);
-      route.updatedAt_ns.push(updatedAt_ns);
+    const updatedAt_ns = message.endpoint_updated_at_ns ?? 0;
+    if (held === undefined) {
+      route.members = [...route.members, { endpoint, seenAt_s: this.#now_s(), ttl_s, updatedAt_ns }];
       endpoint.routes++;
+    } else {
+      held.seenAt_s = this.#now_s();
+      held.ttl_s = ttl_s;
+      held.updatedAt_ns = updatedAt_ns;
+      if (held.endpoint !== endpoint) {
+        const before = held.endpoint;
+        held.endpoint = endpoint;
+        endpoint.routes++;
+        this.#release(before);
+      }
     }
     route.emptySince_s = -1;
     route.loadBalancing = message.options?.loadbalancing;
@@ -198,13 +194,10 @@ export class RouteTable {
     return route;
   }
 
-  #leave(route: Route, at: number): void {
-    const [endpoint] = route.endpoints.splice(at, 1);
-    route.seenAt_s.splice(at, 1);
-    route.ttl_s.splice(at, 1);
-    route.updatedAt_ns.splice(at, 1);
-    if (endpoint !== undefined) this.#release(endpoint);
-    if (route.endpoints.length > 0) return;
+  #leave(route: Route, member: Member): void {
+    route.members = route.members.filter((one) => one !== member);
+    this.#release(member.endpoint);
+    if (route.members.length > 0) return;
     if (this.#options.empty_pool_timeout_s > 0) route.emptySince_s = this.#now_s();
     else this.#forget(route);
   }

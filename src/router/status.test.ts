@@ -1,0 +1,135 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { componentDiscover } from '#contracts/collector.ts';
+import { envelopes, type Envelope } from '#contracts/loggregator.ts';
+import { eventually } from '#testing/eventually.ts';
+import { RawBackend, RawClient, talk, TestRouter } from './testing.ts';
+
+const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello';
+
+describe('the router tells', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'ingot-router-log-'));
+  const access_log_file = join(folder, 'access.log');
+  let router: TestRouter;
+  let backend: RawBackend;
+  before(async () => {
+    router = await TestRouter.start({ logging: { access_log_file, flush_interval_ms: 10, app_lines_per_s: 5 } });
+    backend = await RawBackend.answering(OK);
+    await router.register({
+      host: '127.0.0.1',
+      port: backend.port,
+      uris: ['log.test/ctx'],
+      app: 'app-1',
+      private_instance_id: 'inst-1',
+      private_instance_index: '3',
+      tags: { process_id: 'proc-1' },
+    });
+  });
+  after(async () => {
+    await backend[Symbol.asyncDispose]();
+    await router[Symbol.asyncDispose]();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  const request =
+    'GET /ctx?q HTTP/1.1\r\nHost: log.test\r\nConnection: close\r\nUser-Agent: a "quoted" agent\r\nX-Forwarded-For: 1.1.1.1\r\n\r\n';
+
+  it('the file of every request, in one line', async () => {
+    const requestId = /X-Vcap-Request-Id: (\S+)/.exec(await talk(router.port, request))?.[1] ?? 'none';
+    const line = await eventually('the line', () =>
+      readFileSync(access_log_file, 'utf8')
+        .split('\n')
+        .find((one) => one.includes(requestId)),
+    );
+    const seconds = '\\d+\\.\\d{6}';
+    assert.match(
+      line,
+      new RegExp(
+        `^log\\.test - \\[\\d{4}-\\d\\d-\\d\\dT[\\d:.]+Z\\] "GET /ctx\\?q HTTP/1\\.1" 200 0 5 "-" "a \\\\"quoted\\\\" agent" "127\\.0\\.0\\.1:\\d+" "127\\.0\\.0\\.1:${backend.port}" ` +
+          `x_forwarded_for:"1\\.1\\.1\\.1, 127\\.0\\.0\\.1" x_forwarded_proto:"http" vcap_request_id:"${requestId}" response_time:${seconds} gorouter_time:${seconds} ` +
+          `app_id:"app-1" app_index:"3" instance_id:"inst-1" failed_attempts:0 x_cf_routererror:"-"$`,
+      ),
+    );
+  });
+
+  it("the app's own log of the same, as RTR, and how many were too many", async () => {
+    const heard: Envelope[] = [];
+    using _subscription = router.bus.subscribe(envelopes('app-1'), ({ batch }) => void heard.push(...batch));
+    await router.bus.flush();
+    for (let n = 0; n < 12; n++) await talk(router.port, request);
+    const texts = (): string[] =>
+      heard.map((envelope) => Buffer.from(envelope.log?.payload ?? '', 'base64').toString());
+    await eventually('the lines', () => texts().some((text) => text.startsWith('log.test - [')));
+    await eventually('the note', () =>
+      texts().some((text) => /^router: \d+ access log lines of this app were left out/.test(text)),
+    );
+    const [first] = heard;
+    assert.deepEqual(
+      [first?.source_id, first?.instance_id, first?.tags, first?.log?.type],
+      ['app-1', '3', { process_id: 'proc-1', source_type: 'RTR' }, 'OUT'],
+    );
+  });
+
+  it('its routes, facts and figures to who may read them', async () => {
+    assert.equal((await fetch(`http://${router.addresses['status']}/routes`)).status, 401);
+    const routes = JSON.parse((await router.status('/routes')).text) as Record<
+      string,
+      { address: string; ttl: number; private_instance_id: string }[]
+    >;
+    assert.deepEqual(
+      [
+        routes['log.test/ctx']?.[0]?.address,
+        routes['log.test/ctx']?.[0]?.ttl,
+        routes['log.test/ctx']?.[0]?.private_instance_id,
+      ],
+      [`127.0.0.1:${backend.port}`, 120, 'inst-1'],
+    );
+    await talk(router.port, request);
+    const varz = JSON.parse((await router.status('/varz')).text) as {
+      requests: number;
+      urls: number;
+      top10_app_requests: { application_id: string }[];
+    };
+    assert.ok(
+      varz.requests > 0 && varz.urls === 1 && varz.top10_app_requests[0]?.application_id === 'app-1',
+      JSON.stringify(varz),
+    );
+    const metrics = (await router.status('/metrics')).text;
+    for (const line of [
+      /^total_requests \d+$/m,
+      /^responses\{status_group="2xx"\} \d+$/m,
+      /^latency_bucket\{le="\+Inf"\} \d+$/m,
+      /^# TYPE latency histogram$/m,
+      /^registry_message\{action="register",component=""\} \d+$/m,
+    ])
+      assert.match(metrics, line);
+    assert.equal((await router.status('/health')).text, 'ok');
+    assert.equal((await router.bus.request(componentDiscover, {}, { timeout_ms: 5000 })).type, 'Router');
+  });
+});
+
+describe('a router that is stopped', () => {
+  it('says so, finishes what is under way, and takes nothing new', async () => {
+    const router = await TestRouter.start({ drain: { wait_s: 0.5, timeout_s: 20 } });
+    let answer: (() => void) | undefined;
+    await using backend = await RawBackend.start((socket) => (answer = () => void socket.write(OK)));
+    await router.register({ host: '127.0.0.1', port: backend.port, uris: ['drain.test'] });
+    using idle = new RawClient(router.port);
+    using busy = new RawClient(router.port);
+    busy.say('GET / HTTP/1.1\r\nHost: drain.test\r\n\r\n');
+    await eventually('the request under way', () => answer);
+    const port = router.port;
+    const stopped = router[Symbol.asyncDispose]();
+    const probe = 'GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nUser-Agent: HTTP-Monitor/1.1\r\n\r\n';
+    assert.match(await talk(port, probe), /^HTTP\/1\.1 503 /);
+    assert.equal((await router.status('/health')).status, 503);
+    await idle.ends();
+    await eventually('no new connections', async () => (await talk(port, probe)) === '');
+    answer?.();
+    assert.match(await busy.ends(), /\r\nConnection: close\r\n[^]*hello$/);
+    await stopped;
+  });
+});
