@@ -5,11 +5,15 @@ const seconds = z.number().positive();
 export const CollectorConfig = z.strictObject({
   index: z.number().int().min(0).default(0),
   version: z.string().default('0.1.0'),
+  log_level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
   nats_servers: z.array(z.string()).min(1).describe('nats://[user:password@]host:port, any of which will do'),
   listen: z
     .strictObject({ host: z.string().default('127.0.0.1'), port: z.number().int().min(0).max(65_535) })
     .describe('/components, /metrics and /series of all components'),
-  login: z.strictObject({ user: z.string().min(1), password: z.string().min(1) }).describe('basic auth of `listen`'),
+  login: z
+    .strictObject({ user: z.string().min(1), password: z.string().min(1) })
+    .optional()
+    .describe('basic auth of `listen`; that of `status` by default'),
   status: z.strictObject({
     host: z.string().default('127.0.0.1'),
     port: z.number().int().default(0),

@@ -31,7 +31,7 @@ export async function start(config: CollectorConfig, context: ComponentContext):
   const collector = new Collector({ registry, history, clock, log, timeout_ms: config.timeout_ms, silence_ms });
   const server = createHttpServer({ log, body_limit_bytes: 1024 });
   stack.defer(async () => await server.close());
-  serveCollector(server, collector, config.login);
+  serveCollector(server, collector, config.login ?? config.status);
   const { port } = await listen(server, config.listen);
   const { user, password } = config.status;
   const status = stack.use(await StatusServer.start({ ...config.status, credentials: { user, password } }));
