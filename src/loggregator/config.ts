@@ -5,6 +5,7 @@ const seconds = z.number().positive();
 export const LoggregatorConfig = z.strictObject({
   index: z.number().int().min(0).default(0),
   version: z.string().default('0.1.0'),
+  log_level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
   listen: z.strictObject({
     host: z.string().default('127.0.0.1'),
     port: z.number().int().min(0).max(65_535),

@@ -52,8 +52,9 @@ export class Found {
     if (chunk.newest < this.#query.start || chunk.oldest >= this.#query.end || this.isFullBefore(chunk)) return;
     const before = this.#entries.length;
     this.#collect(chunk);
-    if (before > 0 && this.#entries.length > before) {
-      const way = this.#query.descending ? -1 : 1;
+    const way = this.#query.descending ? -1 : 1;
+    const [last, next] = [this.#entries[before - 1], this.#entries[before]];
+    if (last && next && way * compare(last.timestamp, next.timestamp) > 0) {
       this.#entries.sort((a, b) => way * compare(a.timestamp, b.timestamp));
     }
     this.#cut();

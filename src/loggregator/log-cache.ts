@@ -14,7 +14,6 @@ export interface LogCacheOptions {
   store: LogStore;
   access: Access;
   clock: Clock;
-  log: Log;
 }
 
 /** The version of log-cache whose API this is; clients look for `/api/v1` from 2.0.0 on. */

@@ -17,6 +17,7 @@ import { LiveReaders } from './live.ts';
 import { serveLogCache, useLogErrors } from './log-cache.ts';
 import { LogStream } from './log-stream.ts';
 import { countFigures } from './metrics.ts';
+import { servePromql } from './promql-http.ts';
 import { LogStore } from './store.ts';
 
 const MB = 1024 * 1024;
@@ -56,7 +57,8 @@ export async function start(config: LoggregatorConfig, context: ComponentContext
   const server = createHttpServer({ log, body_limit_bytes: MB });
   stack.defer(async () => await server.close());
   useLogErrors(server, log);
-  serveLogCache(server, { store, access, clock, log });
+  serveLogCache(server, { store, access, clock });
+  servePromql(server, { store, access, clock });
   const reader_buffer_bytes = config.limits.reader_buffer_kb * 1024;
   const stream = stack.use(new LogStream(server, { live, store, access, clock, reader_buffer_bytes }));
   const { port } = await listen(server, config.listen);

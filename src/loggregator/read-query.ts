@@ -127,19 +127,22 @@ function nameMatcher(pattern: string): (chunk: Chunk, at: number) => boolean {
     });
 }
 
-/** A pattern comes from outside and could go on for ever: each test is given a time, after which it counts as refused. */
-function boundedTest(pattern: string): (text: string) => boolean {
+/**
+ * A pattern comes from outside and could go on for ever: each test is given a time, after which it counts as refused.
+ * Errors: QueryInvalid, also of the function returned.
+ */
+export function boundedTest(pattern: string): (text: string) => boolean {
   try {
     void new RegExp(pattern);
   } catch (error) {
-    throw new QueryInvalid('name_filter is not a regular expression', { cause: error });
+    throw new QueryInvalid(`${JSON.stringify(pattern.slice(0, 100))} is not a regular expression`, { cause: error });
   }
   return (text) => {
     try {
       const sandbox = { pattern, text: text.slice(0, 1_000) };
       return runInNewContext('new RegExp(pattern).test(text)', sandbox, { timeout: PATTERN_TIMEOUT_MS }) === true;
     } catch (error) {
-      throw new QueryInvalid('name_filter takes too long', { cause: error });
+      throw new QueryInvalid(`${JSON.stringify(pattern.slice(0, 100))} takes too long`, { cause: error });
     }
   };
 }
