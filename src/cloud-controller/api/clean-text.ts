@@ -18,7 +18,8 @@ export function useCleanText(server: FastifyInstance): void {
   });
 }
 
-function isClean(value: unknown): boolean {
+/** Whether no text within holds what a text column cannot. */
+export function isClean(value: unknown): boolean {
   if (typeof value === 'string') return !value.includes('\0') && value.isWellFormed();
   if (typeof value !== 'object' || value === null || Buffer.isBuffer(value)) return true;
   return Array.isArray(value)

@@ -18,6 +18,7 @@ import { metadataColumns, MetadataUpdate } from '../api/metadata.ts';
 import { inTransaction } from '../api/statement-store.ts';
 import type { Deps } from '../deps.ts';
 import { findPackage } from '../packages/store.ts';
+import { MAX_INTEGER } from '../processes/schema.ts';
 import { findProcessOfType } from '../processes/store.ts';
 import type { Db } from '../tables.ts';
 import type { BuildRow } from '../tables-apps.ts';
@@ -38,8 +39,8 @@ const CreateBuild = z.strictObject({
       }),
     })
     .optional(),
-  staging_memory_in_mb: z.number().int().min(1).optional(),
-  staging_disk_in_mb: z.number().int().min(1).optional(),
+  staging_memory_in_mb: z.number().int().min(1).max(MAX_INTEGER).optional(),
+  staging_disk_in_mb: z.number().int().min(1).max(MAX_INTEGER).optional(),
   staging_log_rate_limit_bytes_per_second: z.number().int().min(-1).optional(),
   metadata: MetadataUpdate.optional(),
 });

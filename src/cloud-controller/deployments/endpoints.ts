@@ -11,6 +11,7 @@ import { type ListSpec, parseList } from '../api/list.ts';
 import { metadataColumns, MetadataUpdate } from '../api/metadata.ts';
 import { inTransaction } from '../api/statement-store.ts';
 import type { Deps } from '../deps.ts';
+import { MAX_INTEGER } from '../processes/schema.ts';
 import { createDeployment, type DeploymentWanted } from './create.ts';
 import { setReason } from './driver.ts';
 import { presentDeployment } from './presenter.ts';
@@ -23,7 +24,7 @@ const DEPLOYMENT_LIST: ListSpec = {
   labels: true,
 };
 const Guid = z.strictObject({ guid: z.string() });
-const Count = z.number().int().min(1);
+const Count = z.number().int().min(1).max(MAX_INTEGER);
 const CreateDeployment = z.strictObject({
   droplet: Guid.nullable().optional(),
   revision: z.strictObject({ guid: z.string(), version: z.number().optional() }).nullable().optional(),
@@ -33,7 +34,12 @@ const CreateDeployment = z.strictObject({
     .optional(),
   options: z
     .strictObject({
-      max_in_flight: z.number().int().min(1, { error: 'Max in flight must be an integer greater than 0' }).optional(),
+      max_in_flight: z
+        .number({ error: 'Max in flight must be an integer greater than 0' })
+        .int({ error: 'Max in flight must be an integer greater than 0' })
+        .min(1, { error: 'Max in flight must be an integer greater than 0' })
+        .max(MAX_INTEGER)
+        .optional(),
       web_instances: Count.optional(),
       memory_in_mb: Count.nullable().optional(),
       disk_in_mb: Count.nullable().optional(),

@@ -2,7 +2,9 @@ import { isAlias, isNode, parseDocument, visit } from 'yaml';
 import { z } from 'zod';
 import { CfError, unprocessable } from '#contracts/cf-errors.ts';
 import { environmentFault } from '../apps/schema.ts';
+import { isClean } from '../api/clean-text.ts';
 import { MetadataUpdate } from '../api/metadata.ts';
+import { MAX_INTEGER } from '../processes/schema.ts';
 import { parseLogRate, parseMegabytes } from './sizes.ts';
 
 /** A process as a manifest describes it; what is undefined is left as it is. */
@@ -53,8 +55,11 @@ const Seconds = z.number().int().min(1);
 const Megabytes = (label: string) =>
   Text.transform((text, context) => {
     const megabytes = parseMegabytes(text);
-    if (megabytes !== undefined && megabytes > 0) return megabytes;
-    const message = megabytes === undefined ? `${label} ${UNITS_TEXT}` : `${label} must be greater than 0MB`;
+    if (megabytes !== undefined && megabytes > 0 && megabytes <= MAX_INTEGER) return megabytes;
+    const message =
+      megabytes === undefined
+        ? `${label} ${UNITS_TEXT}`
+        : `${label} must be ${megabytes > 0 ? 'less' : 'greater'} than ${megabytes > 0 ? MAX_INTEGER : 0}MB`;
     context.addIssue({ code: 'custom', message });
     return z.NEVER;
   });
@@ -114,7 +119,7 @@ const AppFields = ProcessFields.extend({
         name: z.string().min(1).max(255),
         command: z.string().min(1).max(4096).optional(),
         process_types: z.array(z.string()).min(1).optional(),
-        memory: z.union([z.number().int().min(1), Megabytes('Memory')]).optional(),
+        memory: z.union([z.number().int().min(1).max(MAX_INTEGER), Megabytes('Memory')]).optional(),
       }),
     )
     .optional(),
@@ -140,6 +145,7 @@ export function readManifest(text: string): { applications: unknown[] } {
     }
   });
   const body: unknown = document.toJS({ maxAliasCount: 0 });
+  if (!isClean(body)) throw unprocessable('The manifest contains invalid characters');
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     throw unprocessable('Manifest must be an object with a list of applications');
   }

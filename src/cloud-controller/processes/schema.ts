@@ -2,8 +2,9 @@ import { z } from 'zod';
 import { MetadataUpdate } from '../api/metadata.ts';
 import type { CloudControllerConfig } from '../config.ts';
 
-const MAX_MB = 2_147_483_647;
-const Seconds = z.number().int().min(1);
+/** What an integer column holds. */
+export const MAX_INTEGER = 2_147_483_647;
+const Seconds = z.number().int().min(1).max(MAX_INTEGER);
 
 /** The form of health checks; `timeout` is for the first success alone, so readiness checks have none. */
 function healthCheck(max_timeout_s: number) {
@@ -54,7 +55,12 @@ export function processSchemas({ limits }: Pick<CloudControllerConfig, 'limits'>
     }),
     scale: z.strictObject({
       instances: z.number().int().min(0).max(limits.instances_max).optional(),
-      memory_in_mb: z.number().int().min(1, { error: 'Memory in mb must be greater than 0' }).max(MAX_MB).optional(),
+      memory_in_mb: z
+        .number()
+        .int()
+        .min(1, { error: 'Memory in mb must be greater than 0' })
+        .max(MAX_INTEGER)
+        .optional(),
       disk_in_mb: z
         .number()
         .int()

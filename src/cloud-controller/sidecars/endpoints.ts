@@ -8,6 +8,7 @@ import { type Links, presentCommon, toOne } from '../api/links.ts';
 import { presentPage } from '../api/list-store.ts';
 import { parseList } from '../api/list.ts';
 import type { Deps } from '../deps.ts';
+import { MAX_INTEGER } from '../processes/schema.ts';
 import { findProcess } from '../processes/store.ts';
 import type { SidecarRow } from '../tables-apps.ts';
 import { findSidecar, listSidecars, unlessTaken } from './store.ts';
@@ -19,7 +20,7 @@ const Sidecar = {
   name: z.string().min(1).max(255),
   command: z.string().min(1).max(4096),
   process_types: ProcessTypes,
-  memory_in_mb: z.number().int().min(1).nullable(),
+  memory_in_mb: z.number().int().min(1).max(MAX_INTEGER).nullable(),
 };
 const CreateSidecar = z.strictObject({ ...Sidecar, memory_in_mb: Sidecar.memory_in_mb.optional() });
 const UpdateSidecar = z.strictObject(Sidecar).partial();

@@ -15,6 +15,7 @@ import { metadataColumns, MetadataUpdate } from '../api/metadata.ts';
 import { inTransaction } from '../api/statement-store.ts';
 import type { Deps } from '../deps.ts';
 import { requireFeature } from '../feature-flags/store.ts';
+import { MAX_INTEGER } from '../processes/schema.ts';
 import { findProcess } from '../processes/store.ts';
 import type { TaskRow } from '../tables-apps.ts';
 import { recordTaskUsage } from './complete.ts';
@@ -26,7 +27,7 @@ const TASK_LIST: ListSpec = {
   filters: ['guids', 'names', 'states', 'app_guids', 'space_guids', 'organization_guids'],
   labels: true,
 };
-const Megabytes = z.number().int().min(1);
+const Megabytes = z.number().int().min(1).max(MAX_INTEGER);
 const CreateTask = z.strictObject({
   name: z.string().min(1).max(255).optional(),
   command: z.string().min(1).max(4096).nullable().optional(),
