@@ -204,5 +204,10 @@ function loggregatorConfig(inputs: ConfigInputs): object {
 
 function collectorConfig(inputs: ConfigInputs): object {
   const { plan } = inputs;
-  return { ...shared(inputs), listen: { host: '127.0.0.1', port: plan.ports.collector }, disks: [plan.home.folder] };
+  return {
+    ...shared(inputs),
+    listen: { host: '127.0.0.1', port: plan.ports.collector },
+    login: statusLogin(plan),
+    disks: [plan.home.folder],
+  };
 }

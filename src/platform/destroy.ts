@@ -8,7 +8,7 @@ import { readSettings } from './settings.ts';
 
 /**
  * Stops the platform if it is up, ends whatever containers are left, and removes all that it keeps and all that it made in the
- * kernel. Errors: DepotTaken while a warden that is not ours to stop works on its depot; then nothing is removed.
+ * kernel. Errors: those of `down` and of warden's removal; what comes after them is then still there.
  */
 export async function destroy(home: Home): Promise<void> {
   if (!existsSync(home.folder)) return;
@@ -17,7 +17,6 @@ export async function destroy(home: Home): Promise<void> {
   } catch (error) {
     if (!(error instanceof PlatformDown)) throw error;
   }
-  const { name } = readSettings(home);
-  await removeWarden({ name, depot: home.warden }, systemClock);
+  await removeWarden({ name: readSettings(home).name, depot: home.warden }, systemClock);
   rmSync(home.folder, { recursive: true, force: true });
 }
