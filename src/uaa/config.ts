@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { IdentityProviders } from './identity/config.ts';
 
 const seconds = z.number().int().positive();
 const Validities = { access_token_validity: seconds.optional(), refresh_token_validity: seconds.optional() };
@@ -100,6 +101,7 @@ export const UaaConfig = z
         reset: z.boolean().default(false).describe('sets the password of an admin who is already there'),
       })
       .refine((a) => a.password !== undefined || a.password_file !== undefined, 'needs password or password_file'),
+    identity_providers: IdentityProviders.describe('other places that know people, by the origin of their users'),
     smtp: z
       .strictObject({
         host: z.string(),

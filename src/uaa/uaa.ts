@@ -17,6 +17,8 @@ import { jwtBearerGrant } from './grants/jwt-bearer.ts';
 import { passwordGrant } from './grants/password.ts';
 import { refreshTokenGrant } from './grants/refresh-token.ts';
 import { GroupStore } from './groups/store.ts';
+import { LdapDirectory } from './identity/ldap.ts';
+import { ShadowUsers } from './identity/shadow-users.ts';
 import { KeyRing } from './keys/key-ring.ts';
 import { KeyStore } from './keys/store.ts';
 import { BrowserDoor } from './login/browser.ts';
@@ -96,7 +98,11 @@ export async function openUaa(
   );
   const guard = new TokenGuard({ keys, clock, issuer: config.issuer, clients, users, tokens });
   const attempts = new AttemptStore(database, config.lockout);
-  const authenticator = new Authenticator({ users, attempts, audit, clock, providers: [] });
+  const shadows = new ShadowUsers(users, groups);
+  const providers = Object.entries(config.identity_providers).flatMap(([origin, provider]) =>
+    provider.kind === 'ldap' ? [new LdapDirectory(origin, { config: provider, shadows, log })] : [],
+  );
+  const authenticator = new Authenticator({ users, attempts, audit, clock, providers });
   const longest_validity_s = access_token_validity_s;
   const revocations = stack.use(new Revocations({ tokens, clients, users, bus, clock, longest_validity_s }));
   stack.use(clock.every(SWEEP_MS, async () => await sweep({ tokens, audit, clock, log })));

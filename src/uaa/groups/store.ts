@@ -163,6 +163,31 @@ export class GroupStore {
       .execute();
   }
 
+  /** Makes the groups of these names all those that a user is in by this origin; what others made of them stays. */
+  async setOfOrigin(user_id: string, origin: string, names: readonly string[]): Promise<void> {
+    await this.#database.query.transaction().execute(async (transaction) => {
+      const groups =
+        names.length === 0
+          ? []
+          : await transaction.selectFrom('groups').select('id').where('display_name', 'in', names).execute();
+      let stale = transaction.deleteFrom('group_members').where('member_id', '=', user_id).where('origin', '=', origin);
+      if (groups.length > 0)
+        stale = stale.where(
+          'group_id',
+          'not in',
+          groups.map(({ id }) => id),
+        );
+      await stale.execute();
+      if (groups.length === 0) return;
+      const values = groups.map(({ id }) => ({ group_id: id, member_id: user_id, type: 'USER' as const, origin }));
+      await transaction
+        .insertInto('group_members')
+        .values(values)
+        .onConflict((c) => c.doNothing())
+        .execute();
+    });
+  }
+
   /** Errors: invalid_scim_resource when there is no such user or group. */
   async assertMember(group_id: string, member: NewMember): Promise<void> {
     const { query } = this.#database;

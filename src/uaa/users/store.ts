@@ -54,6 +54,15 @@ export class UserStore {
     return await query.orderBy('created_at').limit(10).execute();
   }
 
+  async findByExternalId(external_id: string, origin: string): Promise<User | undefined> {
+    return await this.#database.query
+      .selectFrom('users')
+      .selectAll()
+      .where('external_id', '=', external_id)
+      .where('origin', '=', origin)
+      .executeTakeFirst();
+  }
+
   async findByEmail(email: string, origin: string): Promise<User[]> {
     return await this.#database.query
       .selectFrom('users')
