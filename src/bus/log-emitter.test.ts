@@ -11,10 +11,10 @@ import { LogEmitter, type EnvelopePublisher } from './log-emitter.ts';
 /** A bus whose presence the test decides. */
 class Switch implements EnvelopePublisher {
   isConnected = true;
-  readonly batches: { subject: string; batch: Envelope[] }[] = [];
+  readonly batches: { subject: string; batch: Envelope[]; sent_before: number | undefined }[] = [];
   publish: EnvelopePublisher['publish'] = (topic, message) => {
     if (!this.isConnected) return false;
-    this.batches.push({ subject: topic.subject, batch: message.batch });
+    this.batches.push({ subject: topic.subject, batch: message.batch, sent_before: message.sent_before });
     return true;
   };
   get envelopes(): Envelope[] {
@@ -161,6 +161,24 @@ describe('the log emitter', () => {
     emitter.emit({ ...web, payload: 'after' });
     await emitter.flush();
     assert.equal(bus.lines.at(-1), 'after');
+  });
+
+  it('says with each batch how many of the source went before, so that a loss on the way is seen', async () => {
+    const bus = new Switch();
+    await using emitter = new LogEmitter({ publisher: bus });
+    for (const [source_id, payload] of [
+      ['a', '1\n2\n3'],
+      ['b', '1'],
+      ['a', '4'],
+      ['a', '5'],
+    ] as const) {
+      emitter.emit({ ...web, source_id, payload });
+      await emitter.flush();
+    }
+    assert.deepEqual(
+      bus.batches.map(({ sent_before }) => sent_before),
+      [0, 0, 3, 4],
+    );
   });
 
   it('sends what waits when it is disposed of', async () => {

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { z } from 'zod';
 import { envelopes, type Envelope, type EnvelopeBatch, MAX_LOG_LINE_BYTES } from '#contracts/loggregator.ts';
 
@@ -57,6 +58,7 @@ interface Pending {
 
 /** An envelope's JSON without its payload and tags, measured generously. */
 const ENVELOPE_OVERHEAD_BYTES = 200;
+const MAX_COUNTED_SOURCES = 20_000;
 const NEWLINE = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
 
@@ -71,6 +73,9 @@ export class LogEmitter implements AsyncDisposable {
   readonly #limits: { interval_ms: number; batch: number; source: number; all: number };
   readonly #now_ms: () => number;
   readonly #pending = new Map<string, Pending>();
+  /** Envelopes sent of each source, by which the other side sees what got lost on the way. */
+  readonly #sent = new Map<string, number>();
+  readonly #id = randomUUID();
   #bytes = 0;
   #timer: NodeJS.Timeout | undefined;
   #isDisposed = false;
@@ -207,19 +212,28 @@ export class LogEmitter implements AsyncDisposable {
   }
 
   #send(source_id: string, pending: Pending): void {
-    const topic = envelopes(subjectToken(source_id));
     while (pending.queue.length > 0) {
       const { batch, bytes } = this.#nextBatch(pending);
-      if (!this.#publisher.isConnected || !this.#publisher.publish(topic, { batch })) return;
+      if (!this.#publish(source_id, batch)) return;
       pending.queue.splice(0, batch.length);
       pending.bytes -= bytes;
       this.#bytes -= bytes;
     }
     if (pending.dropped > 0) {
-      const told = this.#publisher.publish(topic, { batch: [this.#lossEnvelope(source_id, pending)] });
-      if (!told) return;
+      if (!this.#publish(source_id, [this.#lossEnvelope(source_id, pending)])) return;
     }
     this.#pending.delete(source_id);
+  }
+
+  #publish(source_id: string, batch: Envelope[]): boolean {
+    if (!this.#publisher.isConnected) return false;
+    const sent_before = this.#sent.get(source_id) ?? 0;
+    const topic = envelopes(subjectToken(source_id));
+    if (!this.#publisher.publish(topic, { batch, emitter: this.#id, sent_before })) return false;
+    // Sources come and go; counting anew loses no more than one chance to notice a loss.
+    if (this.#sent.size >= MAX_COUNTED_SOURCES) this.#sent.clear();
+    this.#sent.set(source_id, sent_before + batch.length);
+    return true;
   }
 
   /** Batches stay far below the message bus's 1 MiB, also those that piled up while it was away. */

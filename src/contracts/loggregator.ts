@@ -20,7 +20,17 @@ export const Envelope = z.object({
 });
 export type Envelope = z.infer<typeof Envelope>;
 
-export const EnvelopeBatch = z.object({ batch: z.array(Envelope) });
+export const EnvelopeBatch = z.object({
+  batch: z.array(Envelope),
+  emitter: z.string().optional().describe('who sends, by an id of its own'),
+  sent_before: z
+    .number()
+    .int()
+    .optional()
+    .describe(
+      'how many envelopes of this source it sent before: what is missing between two batches was lost on the way',
+    ),
+});
 
 /** A line longer than this is split. Source: loggregator's limit. */
 export const MAX_LOG_LINE_BYTES = 61_440;

@@ -13,8 +13,7 @@ import { eventually } from '#testing/eventually.ts';
 import { freePort } from '#testing/free-port.ts';
 import type { DrainTarget } from './drain-list.ts';
 import { Drains, type DrainsOptions } from './drains.ts';
-import { line, web } from './test-entries.ts';
-import { TestLoggregator } from './test-neighbours.ts';
+import { line, web, TestLoggregator } from './testing.ts';
 
 const target = (url: string, change: Partial<DrainTarget> = {}): DrainTarget => ({
   url,

@@ -13,6 +13,7 @@ export interface IntakeOptions {
 const MEASUREMENTS = ['counter', 'gauge', 'timer', 'event'] as const;
 const KIND_OF = { counter: 'COUNTER', gauge: 'GAUGE', timer: 'TIMER', event: 'EVENT' } as const;
 const MAX_ORIGINS = 512;
+const MAX_EMITTERS = 256;
 const MAX_SOURCE_ID_LENGTH = 256;
 const INT64_MIN = -(2n ** 63n);
 const INT64_MAX = 2n ** 63n - 1n;
@@ -21,6 +22,8 @@ interface Source {
   /** Origins seen, so that equal ones are one object. */
   origins: Map<string, Origin>;
   last: Origin | undefined;
+  /** By emitter, how many of its envelopes there should have been so far. */
+  seen: Map<string, number>;
   window: number;
   taken: number;
   dropped: number;
@@ -32,7 +35,7 @@ export class Intake implements Disposable {
   readonly #options: IntakeOptions;
   readonly #sources = new Map<string, Source>();
   readonly #timer: Disposable;
-  readonly figures = { taken: 0, malformed: 0, limited: 0 };
+  readonly figures = { taken: 0, malformed: 0, limited: 0, missing: 0 };
 
   constructor(options: IntakeOptions) {
     this.#options = options;
@@ -46,6 +49,7 @@ export class Intake implements Disposable {
       this.figures.malformed += 1;
       return;
     }
+    this.#noticeGap(message as Record<string, unknown>, batch as unknown[]);
     let source_id: string | undefined;
     let entries: Entry[] = [];
     for (const item of batch as unknown[]) {
@@ -83,6 +87,20 @@ export class Intake implements Disposable {
     this.#turn();
   }
 
+  /** An emitter says how many it sent before; what it sent and we have not seen was lost on the way. */
+  #noticeGap({ emitter, sent_before }: Record<string, unknown>, batch: readonly unknown[]): void {
+    const [head] = batch;
+    const source_id = isRecord(head) ? head['source_id'] : undefined;
+    if (typeof emitter !== 'string' || typeof sent_before !== 'number' || typeof source_id !== 'string') return;
+    const { seen } = this.#source(source_id);
+    const missing = sent_before - (seen.get(emitter) ?? sent_before);
+    if (seen.size >= MAX_EMITTERS && !seen.has(emitter)) seen.clear();
+    seen.set(emitter, sent_before + batch.length);
+    if (missing <= 0) return;
+    this.figures.missing += missing;
+    this.tellLoss(source_id, missing, 'they got lost on the message bus');
+  }
+
   #read(item: unknown): { source_id: string; entry: Entry | undefined } | undefined {
     // Millions of log lines go through here; the schema is asked only about what is not plainly right.
     const envelope = isPlainLog(item) ? item : Envelope.safeParse(item).data;
@@ -110,7 +128,15 @@ export class Intake implements Disposable {
   #source(source_id: string): Source {
     let source = this.#sources.get(source_id);
     if (!source) {
-      source = { origins: new Map(), last: undefined, window: 0, taken: 0, dropped: 0, lastTimestamp: 0n };
+      source = {
+        origins: new Map(),
+        last: undefined,
+        seen: new Map(),
+        window: 0,
+        taken: 0,
+        dropped: 0,
+        lastTimestamp: 0n,
+      };
       this.#sources.set(source_id, source);
     }
     return source;

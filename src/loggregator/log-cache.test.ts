@@ -3,12 +3,12 @@ import { resolve } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { z } from 'zod';
 import { basicAuthHeader } from '#http/basic-auth.ts';
-import { allEnvelopes, type Envelope } from '#contracts/loggregator.ts';
+import { allEnvelopes, type Envelope, envelopes } from '#contracts/loggregator.ts';
 import { topic } from '#contracts/topic.ts';
 import { loadConfig } from '#kernel/config.ts';
 import { eventually } from '#testing/eventually.ts';
 import { LoggregatorConfig } from './config.ts';
-import { TestLoggregator } from './test-neighbours.ts';
+import { TestLoggregator } from './testing.ts';
 
 /** Go's zero time in ns, as the cf CLI sends it. */
 const GO_ZERO = '-6795364578871345152';
@@ -170,6 +170,32 @@ describe("log-cache's API", () => {
       return sum + lines.length - counts.length === 2000 && lines;
     });
     assert.match(told.at(-1) ?? '', /^\d+ messages dropped for loud, because it wrote more than 500 lines per second$/);
+  });
+
+  it('notices what got lost on the bus and tells how much in the stream', async () => {
+    const publish = (emitter: string, sent_before: number, count: number): void => {
+      const envelope = {
+        timestamp: '7',
+        source_id: 'gap',
+        instance_id: '0',
+        tags: {},
+        log: { payload: 'aGk=', type: 'OUT' as const },
+      };
+      test.bus.publish(envelopes('gap'), {
+        batch: Array.from({ length: count }, () => envelope),
+        emitter,
+        sent_before,
+      });
+    };
+    publish('one', 100, 5);
+    publish('one', 105, 5);
+    publish('other', 0, 2);
+    publish('one', 117, 1);
+    publish('one', 0, 1);
+    publish('one', 1, 1);
+    await written('gap', 16);
+    const told = linesOf(await batchOf('/api/v1/read/gap?limit=1000')).filter((text) => text !== 'hi');
+    assert.deepEqual(told, ['7 messages dropped for gap, because they got lost on the message bus']);
   });
 
   it('has after a restart what it had before', async () => {

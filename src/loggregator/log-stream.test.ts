@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { eventually } from '#testing/eventually.ts';
-import { TestLoggregator } from './test-neighbours.ts';
+import { TestLoggregator } from './testing.ts';
 
 const web = { instance_id: '0', source_type: 'APP/PROC/WEB', type: 'OUT' } as const;
 

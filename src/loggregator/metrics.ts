@@ -53,6 +53,7 @@ export function countFigures(
     () => intake.figures.malformed,
   );
   counter('envelopes_limited', 'envelopes dropped by the rate limit of their source', () => intake.figures.limited);
+  counter('envelopes_missing', 'envelopes that got lost on the message bus', () => intake.figures.missing);
   counter('envelopes_lost', 'envelopes dropped since the store could not write', () => store.figures.lost);
   counter('envelopes_unread', 'envelopes dropped since the reader of a stream was too slow', () => live.dropped);
   counter('drained_messages', 'log lines handed over to drains', () => drains.figures.sent);

@@ -3,7 +3,7 @@ import { after, before, describe, it } from 'node:test';
 import { eventually } from '#testing/eventually.ts';
 import { evaluate, selectorsOf, type Series, type Value } from './promql.ts';
 import { parseDuration, parsePromql, PromqlInvalid } from './promql-parser.ts';
-import { TestLoggregator } from './test-neighbours.ts';
+import { TestLoggregator } from './testing.ts';
 
 /** Every metric: two instances, a sample each 15 s from 0 to 10 min; `cpu` goes 0, 1, 2…, `requests` likewise but starts anew at 5 min. */
 const samples = (value: (n: number) => number): [number, number][] =>

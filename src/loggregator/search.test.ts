@@ -11,7 +11,7 @@ import { Chunk, type Entry, type Origin } from './chunk.ts';
 import { kindBits, type ReadQuery } from './found.ts';
 import { LogStore } from './store.ts';
 import { buildFilter } from './text-filter.ts';
-import { line, web } from './test-entries.ts';
+import { line, web } from './testing.ts';
 import { type SearchTerms, TextSearch } from './text-search.ts';
 
 const MB = 1024 * 1024;

@@ -10,7 +10,7 @@ import { silentLog } from '#kernel/log.ts';
 import { type Entry, KIND_NUMBER } from './chunk.ts';
 import { ALL_KINDS, type ReadQuery } from './found.ts';
 import { LogStore, type StoreLimits } from './store.ts';
-import { gauge, line } from './test-entries.ts';
+import { gauge, line } from './testing.ts';
 
 const MB = 1024 * 1024;
 /** A clock whose ticks the test makes itself, by `commit` and `prune`. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Entry } from './chunk.ts';
 import { countOctets, formatSyslog } from './syslog-format.ts';
-import { gauge } from './test-entries.ts';
+import { gauge } from './testing.ts';
 
 const from = { hostname: 'acme.dev.shop', app_id: '6f1e0a52-0001-4000-8000-000000000001' };
 const entry = (change: Partial<Entry> = {}): Entry => ({

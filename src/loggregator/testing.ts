@@ -9,6 +9,7 @@ import { systemClock } from '#kernel/clock.ts';
 import type { RunningComponent } from '#kernel/component.ts';
 import { silentLog } from '#kernel/log.ts';
 import { TestNats } from '#testing/nats.ts';
+import type { Entry, Origin } from './chunk.ts';
 import { LoggregatorConfig } from './config.ts';
 import { start } from './main.ts';
 
@@ -150,4 +151,16 @@ export class TestLoggregator implements AsyncDisposable {
     await this.stop();
     await this.#stack.disposeAsync();
   }
+}
+
+/** Whence the entries of tests come. */
+export const web: Origin = { instance_id: '0', tags: { source_type: 'APP/PROC/WEB', process_id: 'p' } };
+
+export function line(timestamp: bigint | number, text = `line ${timestamp}`, origin = web): Entry {
+  return { timestamp: BigInt(timestamp), kind: 'OUT', origin, payload: Buffer.from(text) };
+}
+
+export function gauge(timestamp: bigint | number, name: string, value: number): Entry {
+  const payload = Buffer.from(JSON.stringify({ metrics: { [name]: { unit: '', value } } }));
+  return { timestamp: BigInt(timestamp), kind: 'GAUGE', origin: web, payload };
 }
