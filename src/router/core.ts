@@ -2,6 +2,7 @@ import type { AccessLog } from './access-log.ts';
 import type { Backends } from './backends.ts';
 import type { RouterConfig } from './config.ts';
 import type { Counters } from './counters.ts';
+import type { RouteServices } from './route-service.ts';
 import type { Sweeper } from './sweeper.ts';
 import type { RouteTable } from './table.ts';
 import type { Log } from '#kernel/log.ts';
@@ -14,6 +15,8 @@ export interface Core {
   readonly accessLog: AccessLog;
   readonly counters: Counters;
   readonly sweeper: Sweeper;
+  /** Undefined while they are off. */
+  readonly routeServices: RouteServices | undefined;
   readonly log: Log;
   /** `ip:port` that the router is reached at, for X-Vcap-Router. */
   hostAddress: string;

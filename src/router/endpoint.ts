@@ -20,8 +20,8 @@ const MAX_SHARED_TAGS = 10_000;
 
 /** Where requests go: one instance of an app, or a component. Shared by all routes that lead to it. */
 export class Endpoint {
-  readonly host: string;
   readonly port: number;
+  /** `host:port`. */
   readonly address: string;
   readonly isTls: boolean;
   readonly isHttp2: boolean;
@@ -32,7 +32,6 @@ export class Endpoint {
   readonly server_cert_domain_san: string;
   tags: Record<string, string> | undefined;
   isolation_segment = '';
-  route_service_url = '';
   /** Routes that hold it; at none it is forgotten. */
   routes = 0;
   /** Requests under way, for least-connection and the connection limit. */
@@ -49,7 +48,6 @@ export class Endpoint {
   #logText = '';
 
   constructor(facts: EndpointFacts, address: string) {
-    this.host = facts.host;
     this.port = facts.port;
     this.address = address;
     this.isTls = facts.isTls;
@@ -59,6 +57,12 @@ export class Endpoint {
     this.instance_index = facts.instance_index;
     this.process_id = facts.process_id;
     this.server_cert_domain_san = facts.server_cert_domain_san;
+  }
+
+  /** Not kept beside the address: there are a million of these. */
+  get host(): string {
+    const host = this.address.slice(0, this.address.lastIndexOf(':'));
+    return host.startsWith('[') ? host.slice(1, -1) : host;
   }
 
   /** Field lines that tell the app which of its instances was meant; made at the first request. */

@@ -19,6 +19,7 @@ import { requestHeadText } from './forward-request.ts';
 import { readInstanceWish } from './instance-header.ts';
 import type { RequestHead } from './request-head.ts';
 import type { ResponseHead } from './response-head.ts';
+import { invalidSignature, routeServiceUnsupported, upgradeUnsupported } from './route-service.ts';
 import type { Route } from './route.ts';
 import { wantedInstance } from './sticky.ts';
 import { traceLines } from './trace.ts';
@@ -65,6 +66,9 @@ export class Exchange implements BackendUser {
   backend: Backend | undefined;
   wantedInstance: string | undefined;
   forwardedProto: string;
+  /** What the backend is asked for; a route service is asked for something else than the app. */
+  target: string;
+  hostLine: string;
   extraLines = '';
   status = 0;
   bytesIn = 0;
@@ -88,6 +92,8 @@ export class Exchange implements BackendUser {
     this.core = core;
     this.front = front;
     this.head = head;
+    this.target = head.target;
+    this.hostLine = head.hostLine;
     this.startedAt_ms = core.now_ms();
     this.#begun_ms = core.monotonic_ms();
     this.deadline_ms = this.#begun_ms + core.config.timeouts.endpoint_s * 1000;
@@ -129,9 +135,10 @@ export class Exchange implements BackendUser {
     } else if (head.cookie !== '') {
       this.wantedInstance = wantedInstance(head.cookie, core.config.sticky_session_cookies);
     }
+    if (route.route_service_url !== '' && !this.#mayPassRouteService(route)) return;
     const { debug_key } = core.config.tracing;
     this.isDebugged = head.vcapTrace !== '' && head.vcapTrace === debug_key;
-    this.extraLines = traceLines(head, this.requestId, core.config.tracing) + clientCertLines(this);
+    this.extraLines += traceLines(head, this.requestId, core.config.tracing) + clientCertLines(this);
     this.#attempt(false);
   }
 
@@ -244,6 +251,41 @@ export class Exchange implements BackendUser {
     core.counters.latency_s.add(this.took_ms / 1000);
     core.counters.gorouterTime_s.add(this.ownTime_ms / 1000);
     core.accessLog.write(this);
+  }
+
+  /**
+   * Sends a request by way of its route's service, unless it has been there. False when it has been answered. The answer's endpoint
+   * is then the service, or who serves it behind this very router.
+   */
+  #mayPassRouteService(route: Route): boolean {
+    const { core, head } = this;
+    const services = core.routeServices;
+    const refusal =
+      services === undefined ? routeServiceUnsupported : head.upgrade === '' ? undefined : upgradeUnsupported;
+    if (services === undefined || refusal !== undefined) {
+      this.reject(refusal ?? routeServiceUnsupported);
+      return false;
+    }
+    const forwardedUrl = `${this.forwardedProto}://${head.hostLine}${head.target}`;
+    if (head.proxySignature !== '') {
+      // The service may come back by another scheme than the client came by.
+      const answer = services.verify(head, head.forwardedUrl, this.startedAt_ms);
+      const isSamePlace = head.forwardedUrl.replace(/^https?:/, '') === forwardedUrl.replace(/^https?:/, '');
+      if (answer === undefined && isSamePlace) return true;
+      this.reject(answer ?? invalidSignature);
+      return false;
+    }
+    const call = services.call(route.route_service_url, forwardedUrl, this.startedAt_ms);
+    this.target = call.target;
+    this.hostLine = call.hostLine;
+    this.extraLines = call.lines;
+    this.wantedInstance = undefined;
+    const own = services.hairpin ? core.table.lookup(call.host, call.target) : undefined;
+    if (own === undefined) {
+      this.#isPinned = true;
+      this.endpoint = call.endpoint;
+    } else this.route = own;
+    return true;
   }
 
   #attempt(isFresh: boolean): void {

@@ -9,7 +9,7 @@ export function requestHeadText(exchange: Exchange, headerLines: string): string
   const connection = head.upgrade === '' ? '' : `Connection: Upgrade\r\nUpgrade: ${head.upgrade}\r\n`;
   const te = head.acceptsTrailers ? 'TE: trailers\r\nConnection: TE\r\n' : '';
   return (
-    `${head.method} ${head.target} HTTP/1.1\r\nHost: ${head.hostLine}\r\n${head.kept}` +
+    `${head.method} ${exchange.target} HTTP/1.1\r\nHost: ${exchange.hostLine}\r\n${head.kept}` +
     `${headerLines}X-Forwarded-For: ${forwardedFor}\r\nX-Forwarded-Proto: ${exchange.forwardedProto}\r\n` +
     `X-Vcap-Request-Id: ${exchange.requestId}\r\n${start}${exchange.extraLines}${connection}${te}\r\n`
   );

@@ -14,6 +14,7 @@ import type { RouterConfig } from './config.ts';
 import type { Core } from './core.ts';
 import { Counters } from './counters.ts';
 import { Entrance } from './entrance.ts';
+import { RouteServices } from './route-service.ts';
 import { startStatus } from './status.ts';
 import { Sweeper } from './sweeper.ts';
 import { RouteTable } from './table.ts';
@@ -42,6 +43,8 @@ export async function start(config: RouterConfig, context: ComponentContext): Pr
   );
   const counters = new Counters();
   const hosts = ownAddresses(config.host);
+  const routeServices = config.route_services && new RouteServices(config.route_services);
+  stack.defer(() => backends.close(routeServices?.endpoints() ?? []));
   const core: Core = {
     config,
     table,
@@ -49,6 +52,7 @@ export async function start(config: RouterConfig, context: ComponentContext): Pr
     accessLog,
     counters,
     sweeper,
+    routeServices,
     log,
     hostAddress: `${hosts[0] ?? config.host}:${config.port}`,
     isHealthy: true,

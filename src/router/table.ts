@@ -151,7 +151,9 @@ export class RouteTable {
     const ttl_s = Math.min(message.stale_threshold_in_seconds || threshold_s, threshold_s);
     const updatedAt_ns = message.endpoint_updated_at_ns ?? 0;
     if (held === undefined) {
-      route.members = [...route.members, { endpoint, seenAt_s: this.#now_s(), ttl_s, updatedAt_ns }];
+      // Not spread or pushed: either would make room for sixteen more.
+      const member: Member = { endpoint, seenAt_s: this.#now_s(), ttl_s, updatedAt_ns };
+      route.members = route.members.length === 0 ? [member] : route.members.concat(member);
       endpoint.routes++;
     } else {
       held.seenAt_s = this.#now_s();
