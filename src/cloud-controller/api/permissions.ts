@@ -19,6 +19,8 @@ export type Role = PlatformRole | OrganizationRole | SpaceRole;
 const ADMIN = ['admin'] as const;
 const AUDITORS = ['admin', 'admin_read_only', 'global_auditor'] as const;
 const ALL_IN_ORGANIZATION = [...AUDITORS, ...ORGANIZATION_ROLES, ...SPACE_ROLES] as const;
+/** A mere member of an organization sees neither its limits nor the other members. */
+const ALL_BUT_PLAIN_USERS = ALL_IN_ORGANIZATION.filter((role) => role !== 'organization_user');
 const ALL_IN_SPACE = [...AUDITORS, 'organization_manager', ...SPACE_ROLES] as const;
 
 /** `<resource>.<what>`: the roles that may. */
@@ -28,7 +30,8 @@ export const PERMISSIONS = {
   'organization.update': ['admin', 'organization_manager'],
   'organization.suspend': ADMIN,
   'organization.delete': ADMIN,
-  'organization_quota.read': ALL_IN_ORGANIZATION,
+  'organization_quota.read': ALL_BUT_PLAIN_USERS,
+  'user.read': ALL_BUT_PLAIN_USERS,
   'organization_quota.write': ADMIN,
   'organization.events': [...AUDITORS, 'organization_manager', 'organization_auditor'],
   'space.read': ALL_IN_SPACE,
@@ -38,12 +41,12 @@ export const PERMISSIONS = {
   'space.isolate': ['admin', 'organization_manager'],
   'space_quota.read': [...AUDITORS, 'organization_manager', ...SPACE_ROLES],
   'space_quota.write': ['admin', 'organization_manager'],
-  'space.events': [...AUDITORS, 'organization_auditor', 'space_auditor', 'space_developer', 'space_supporter'],
+  'space.events': [...AUDITORS, 'organization_manager', 'organization_auditor', ...SPACE_ROLES],
   'role.read_in_organization': ALL_IN_ORGANIZATION,
   'role.read_in_space': ALL_IN_SPACE,
   'role.write_in_organization': ['admin', 'organization_manager'],
   'role.write_in_space': ['admin', 'organization_manager', 'space_manager'],
-  'domain.read': [...AUDITORS, 'organization_manager', 'organization_auditor', ...SPACE_ROLES],
+  'domain.read': ALL_BUT_PLAIN_USERS,
   'domain.write_shared': ADMIN,
   'domain.write_private': ['admin', 'organization_manager'],
   'route.read': [...AUDITORS, 'organization_manager', 'organization_auditor', ...SPACE_ROLES],
@@ -68,6 +71,7 @@ export const PERMISSIONS = {
   'app.ssh': ['admin', 'space_developer'],
   'task.create': ['admin', 'space_developer'],
   'task.cancel': ['admin', 'space_developer', 'space_supporter'],
+  'droplet.download': [...AUDITORS, 'organization_manager', 'space_auditor', 'space_developer', 'space_manager'],
   'package.download': ['admin', 'space_developer'],
 } as const satisfies Record<string, readonly Role[]>;
 export type Permission = keyof typeof PERMISSIONS;

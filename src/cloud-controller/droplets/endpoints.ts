@@ -132,7 +132,7 @@ export function registerDropletEndpoints(server: FastifyInstance, deps: Deps): v
 
   server.get<ByGuid>('/v3/droplets/:guid/download', async ({ params, caller }, reply) => {
     const found = await seeDroplet(deps, caller, params.guid);
-    caller.require('package.download', found);
+    caller.require('droplet.download', found);
     if (found.state !== 'STAGED') throw unprocessable('Only staged droplets can be downloaded.');
     const blob = await apps.blobs.get('cc-droplets', found.guid).catch(() => {
       throw notFound('Droplet');
