@@ -1,8 +1,9 @@
 /** The tables of `migrations/cloud-controller/0001_core.sql`, column by column, for the query builder. */
 import type { ColumnType, Generated, Kysely, Selectable, Transaction } from 'kysely';
 import type { AppTables } from './tables-apps.ts';
+import type { ServiceTables } from './tables-services.ts';
 
-export type CcTables = CoreTables & AppTables;
+export type CcTables = CoreTables & AppTables & ServiceTables;
 /** Where a statement runs: the pool, or inside a transaction. Stores take either. */
 export type Db = Kysely<CcTables>;
 export type Trx = Transaction<CcTables>;

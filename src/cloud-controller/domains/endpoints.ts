@@ -178,15 +178,15 @@ export function registerDomainEndpoints(server: FastifyInstance, deps: Deps): vo
   server.delete<Shared>(`${shares_path}/:organization_guid`, async ({ params, caller }, reply) => {
     const found = await see(caller, params.guid);
     const organization = await findOrganization(db, params.organization_guid);
+    const mayUnshare = [found.organization_guid, params.organization_guid].some((organization_guid) =>
+      caller.may('domain.write_private', { organization_guid }),
+    );
+    if (!mayUnshare) throw new CfError('NotAuthorized', 'You are not authorized to perform the requested action');
     if (!organization || !caller.may('organization.read', organization)) {
       throw unprocessable(
         `Organization with guid '${params.organization_guid}' does not exist or you do not have access to it.`,
       );
     }
-    const mayUnshare =
-      caller.may('domain.write_private', organization) ||
-      caller.may('domain.write_private', { organization_guid: found.organization_guid });
-    if (!mayUnshare) throw new CfError('NotAuthorized', 'You are not authorized to perform the requested action');
     if (!found.shared_organization_guids.includes(organization.guid)) {
       throw unprocessable(
         `Unable to unshare domain from organization with name '${organization.name}'. Ensure the domain is shared to this organization.`,

@@ -10,7 +10,8 @@ export function registerRootEndpoints(server: FastifyInstance, { config, links }
   server.get('/v3/info', async () => ({
     build: config.build,
     cli_version: { minimum: '', recommended: '' },
-    custom: {},
+    // Ours alone: lets a client refuse at once what would be refused after its upload.
+    custom: { upload_max_bytes: config.limits.upload_max_bytes },
     description: config.description,
     name: config.name,
     version: 0,

@@ -41,7 +41,7 @@ function condition(within: UsersWithin) {
       or space_guid in (select guid from spaces where organization_guid = ${guid}))`;
   }
   const caller = within.visible_to;
-  const scope = caller.scope('organization.read');
+  const scope = caller.scope('user.read');
   if (scope.everywhere) return sql<boolean>`true`;
   const guids = [...scope.organization_guids, ...scope.space_organization_guids];
   return sql<boolean>`(users.guid = ${caller.guid} or users.guid in (
