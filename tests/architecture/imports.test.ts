@@ -66,11 +66,9 @@ function importsOf(file: string): Import[] {
   }));
 }
 
+/** Tests and what only they use: `x.test.ts`, `testing.ts`, `x-testing.ts`, `test-x.ts`, and all below a folder `testing/`. */
 const isTest = (file: string): boolean =>
-  file.endsWith('.test.ts') ||
-  file.startsWith('testing/') ||
-  file.endsWith('/testing.ts') ||
-  file.includes('/testing/');
+  /\.test\.ts$|(^|\/)testing\/|(^|\/)(.*-)?testing\.ts$|(^|\/)test-[^/]+\.ts$/.test(file);
 
 describe('the architecture', () => {
   const files = sources();
