@@ -73,8 +73,9 @@ function statesOf(process: ProcessRow, tracker: InstanceTracker): IndexState[] {
   return tracker.indexStates(process.state === 'STARTED' ? process : { ...process, instances: 0 });
 }
 
+/** `since` is whole seconds since the epoch: the cf CLI takes no fractions. */
 export function presentInstances(process: ProcessRow, tracker: InstanceTracker): Record<string, unknown>[] {
-  return statesOf(process, tracker).map(({ index, state, since_s }) => ({ index, state, since: since_s }));
+  return statesOf(process, tracker).map(({ index, state, since_s }) => ({ index, state, since: Math.floor(since_s) }));
 }
 
 export function presentStats(
