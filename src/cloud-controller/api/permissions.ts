@@ -19,8 +19,6 @@ export type Role = PlatformRole | OrganizationRole | SpaceRole;
 const ADMIN = ['admin'] as const;
 const AUDITORS = ['admin', 'admin_read_only', 'global_auditor'] as const;
 const ALL_IN_ORGANIZATION = [...AUDITORS, ...ORGANIZATION_ROLES, ...SPACE_ROLES] as const;
-/** A mere member of an organization sees neither its limits nor the other members. */
-const ALL_BUT_PLAIN_USERS = ALL_IN_ORGANIZATION.filter((role) => role !== 'organization_user');
 const ALL_IN_SPACE = [...AUDITORS, 'organization_manager', ...SPACE_ROLES] as const;
 
 /** `<resource>.<what>`: the roles that may. */
@@ -30,8 +28,8 @@ export const PERMISSIONS = {
   'organization.update': ['admin', 'organization_manager'],
   'organization.suspend': ADMIN,
   'organization.delete': ADMIN,
-  'organization_quota.read': ALL_BUT_PLAIN_USERS,
-  'user.read': ALL_BUT_PLAIN_USERS,
+  'organization_quota.read': ALL_IN_ORGANIZATION,
+  'user.read': ALL_IN_ORGANIZATION,
   'organization_quota.write': ADMIN,
   'organization.events': [...AUDITORS, 'organization_manager', 'organization_auditor'],
   'space.read': ALL_IN_SPACE,
@@ -41,12 +39,12 @@ export const PERMISSIONS = {
   'space.isolate': ['admin', 'organization_manager'],
   'space_quota.read': [...AUDITORS, 'organization_manager', ...SPACE_ROLES],
   'space_quota.write': ['admin', 'organization_manager'],
-  'space.events': [...AUDITORS, 'organization_manager', 'organization_auditor', ...SPACE_ROLES],
+  'space.events': [...AUDITORS, 'organization_auditor', 'space_auditor', 'space_developer', 'space_supporter'],
   'role.read_in_organization': ALL_IN_ORGANIZATION,
   'role.read_in_space': ALL_IN_SPACE,
   'role.write_in_organization': ['admin', 'organization_manager'],
   'role.write_in_space': ['admin', 'organization_manager', 'space_manager'],
-  'domain.read': ALL_BUT_PLAIN_USERS,
+  'domain.read': [...AUDITORS, 'organization_manager', 'organization_auditor', ...SPACE_ROLES],
   'domain.write_shared': ADMIN,
   'domain.write_private': ['admin', 'organization_manager'],
   'route.read': [...AUDITORS, 'organization_manager', 'organization_auditor', ...SPACE_ROLES],
@@ -65,7 +63,7 @@ export const PERMISSIONS = {
   'app.delete': ['admin', 'space_developer'],
   /** start, stop, restart, scale, cancel of deployments, and the like */
   'app.manage': ['admin', 'space_developer', 'space_supporter'],
-  'app.read_env': ['admin', 'admin_read_only', 'space_developer'],
+  'app.read_env': ['admin', 'admin_read_only', 'space_developer', 'space_supporter'],
   'app.read_secrets': ['admin', 'admin_read_only', 'space_developer'],
   'app.stage': ['admin', 'space_developer', 'space_supporter'],
   'app.ssh': ['admin', 'space_developer'],

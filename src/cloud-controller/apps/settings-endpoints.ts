@@ -116,7 +116,7 @@ function registerEnvironmentEndpoints(server: FastifyInstance, deps: Deps): void
     { config: { body: UpdateEnvironment } },
     async ({ params, body, caller }) => {
       const app = await seeApp(deps, caller, params.guid);
-      caller.require('app.update', app);
+      caller.require('app.manage', app);
       const wanted = parseBody(UpdateEnvironment, body);
       const variables = await inTransaction(db, async (trx) => {
         const row = await trx

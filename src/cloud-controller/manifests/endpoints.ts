@@ -48,7 +48,7 @@ export function registerManifestEndpoints(server: FastifyInstance, deps: Deps): 
 
   server.get<ByGuid>('/v3/apps/:guid/manifest', async ({ params, caller }, reply) => {
     const app = await seeApp(deps, caller, params.guid);
-    caller.require('app.read_env', app);
+    caller.require('app.read_secrets', app);
     const manifest = { applications: [await generateManifest(db, app)] };
     return reply.type('application/x-yaml').send(`---\n${stringify(manifest)}`);
   });

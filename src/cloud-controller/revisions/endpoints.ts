@@ -104,7 +104,7 @@ export function registerRevisionEndpoints(server: FastifyInstance, deps: Deps): 
 
   server.get<ByGuid>('/v3/revisions/:guid/environment_variables', async ({ params, caller }) => {
     const found = caller.see('app.read', await findRevision(db, params.guid), 'Revision');
-    caller.require('app.read_env', found);
+    caller.require('app.read_secrets', found);
     const path = `/v3/revisions/${found.guid}`;
     return {
       var: found.environment_variables,
