@@ -176,6 +176,7 @@ export class LogStore implements AsyncDisposable {
   /** Writes what is in memory alone. A disk that refuses is told once and tried again at the next turn. */
   commit(): void {
     const { memory_bytes } = this.#options.limits;
+    if (this.#dirty.size === 0 && this.#unsealed_bytes <= memory_bytes / 2) return;
     const applied: (() => void)[] = [];
     try {
       this.#file.transaction(() => {
