@@ -6,6 +6,7 @@ import { clientEndpoints } from './clients/endpoints.ts';
 import { useFormBodies } from './edge/form.ts';
 import { useUaaErrors } from './edge/uaa-errors.ts';
 import { groupEndpoints } from './groups/endpoints.ts';
+import { identityEndpoints } from './identity/endpoints.ts';
 import { loginEndpoints } from './login/endpoints.ts';
 import { passwordEndpoints } from './login/password-endpoints.ts';
 import { openidEndpoints } from './openid/endpoints.ts';
@@ -28,5 +29,6 @@ export function createUaaServer(uaa: Uaa): FastifyInstance {
   openidEndpoints(server, uaa);
   loginEndpoints(server, uaa);
   passwordEndpoints(server, uaa);
+  identityEndpoints(server, uaa);
   return server;
 }

@@ -18,6 +18,7 @@ import { passwordGrant } from './grants/password.ts';
 import { refreshTokenGrant } from './grants/refresh-token.ts';
 import { GroupStore } from './groups/store.ts';
 import { LdapDirectory } from './identity/ldap.ts';
+import { OidcPeer } from './identity/oidc.ts';
 import { ShadowUsers } from './identity/shadow-users.ts';
 import { KeyRing } from './keys/key-ring.ts';
 import { KeyStore } from './keys/store.ts';
@@ -61,6 +62,7 @@ export interface Uaa extends AsyncDisposable {
   readonly guard: TokenGuard;
   readonly revocations: Revocations;
   readonly authenticator: Authenticator;
+  readonly peers: readonly OidcPeer[];
   readonly audit: AuditTrail;
   readonly grants: ReadonlyMap<string, GrantHandler>;
 }
@@ -102,6 +104,9 @@ export async function openUaa(
   const providers = Object.entries(config.identity_providers).flatMap(([origin, provider]) =>
     provider.kind === 'ldap' ? [new LdapDirectory(origin, { config: provider, shadows, log })] : [],
   );
+  const peers = Object.entries(config.identity_providers).flatMap(([origin, provider]) =>
+    provider.kind === 'oidc' ? [new OidcPeer(origin, { config: provider, shadows, login_url: config.urls.login })] : [],
+  );
   const authenticator = new Authenticator({ users, attempts, audit, clock, providers });
   const longest_validity_s = access_token_validity_s;
   const revocations = stack.use(new Revocations({ tokens, clients, users, bus, clock, longest_validity_s }));
@@ -111,7 +116,7 @@ export async function openUaa(
     ['refresh_token', refreshTokenGrant({ guard, tokens, users, audit, clock, reuse_grace_s: refresh_reuse_grace_s })],
     ['client_credentials', clientCredentialsGrant],
     ['authorization_code', authorizationCodeGrant({ tokens, users, audit, clock })],
-    ['urn:ietf:params:oauth:grant-type:jwt-bearer', jwtBearerGrant({ guard, users, clock, providers: [] })],
+    ['urn:ietf:params:oauth:grant-type:jwt-bearer', jwtBearerGrant({ guard, users, clock, providers: peers })],
   ]);
   const sessions = new SessionStore(database, config.sessions);
   const secret = await keyStore.sharedSecret('forms');
@@ -143,6 +148,7 @@ export async function openUaa(
     guard,
     revocations,
     authenticator,
+    peers,
     audit,
     grants,
     [Symbol.asyncDispose]: async () => await owned.disposeAsync(),

@@ -19,6 +19,8 @@ export interface BrowserDoorOptions {
 /** One visit of a browser: its session, its form token, and what its pages need. */
 export interface Visit {
   session: Session | undefined;
+  /** What this browser alone has, signed in or not. */
+  anchor: string;
   context: PageContext;
   /** Whether the form that was sent is one that we gave to this browser and session. */
   isOwnForm(csrf: string | undefined): boolean;
@@ -55,6 +57,7 @@ export class BrowserDoor {
     const path = request.method === 'GET' ? withoutLang(request.url) : '/login';
     return {
       session,
+      anchor,
       context: { texts: TEXTS[language], language, branding: config.branding, csrf, path },
       isOwnForm: (given) => given !== undefined && isSame(given, csrf),
     };

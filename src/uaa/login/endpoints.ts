@@ -6,6 +6,7 @@ import { UaaError } from '../errors.ts';
 import type { Uaa } from '../uaa.ts';
 import { formTargetOf, wantsHtml, type Visit } from './browser.ts';
 import { loginInfo } from './info.ts';
+import { onwardOf } from './onward.ts';
 import { accountPage, passcodePage, signInPage, type Notice } from './pages.ts';
 import { styleSheet } from './style.ts';
 
@@ -113,11 +114,6 @@ export function loginEndpoints(server: FastifyInstance, uaa: Uaa): void {
   );
 }
 
-/** The path to go on to after a sign-in: one of our own two, so that a link to us leads nowhere else. */
-function onwardOf(text: string | undefined): string {
-  return text !== undefined && /^\/(oauth\/authorize\?[\x21-\x7e]*|passcode)$/.test(text) ? text : '';
-}
-
 async function showSignIn(
   uaa: Uaa,
   reply: FastifyReply,
@@ -126,7 +122,9 @@ async function showSignIn(
   status = 200,
 ): Promise<FastifyReply> {
   const asking = await clientOf(uaa, page.onward);
-  const shown = signInPage(visit.context, { ...page, client_name: asking?.name, providers: [] });
+  const query = page.onward === '' ? '' : `?${new URLSearchParams({ continue: page.onward }).toString()}`;
+  const providers = uaa.peers.map(({ label, origin }) => ({ label, path: `/login/oidc/${origin}${query}` }));
+  const shown = signInPage(visit.context, { ...page, client_name: asking?.name, providers });
   return await uaa.browser.show(reply, shown, { status, formTargets: asking?.formTargets ?? [] });
 }
 

@@ -18,7 +18,7 @@ export function passwordEndpoints(server: FastifyInstance, uaa: Uaa): void {
 
   server.get('/change_password', async (request, reply) => {
     const visit = await browser.visit(request, reply, queryOf(request)['lang']);
-    if (!visit.session) return await redirect(reply, '/login');
+    if (visit.session?.user.origin !== 'uaa') return await redirect(reply, '/');
     return await browser.show(reply, newPasswordPage(visit.context, { code: undefined, notice: undefined }));
   });
 
@@ -26,7 +26,8 @@ export function passwordEndpoints(server: FastifyInstance, uaa: Uaa): void {
     const form = formOf(request);
     const visit = await browser.visit(request, reply, undefined);
     const { session, context } = visit;
-    if (!session) return await redirect(reply, '/login');
+    // Other providers keep their people's passwords themselves.
+    if (session?.user.origin !== 'uaa') return await redirect(reply, '/');
     const again = async (text: string, status: number): Promise<FastifyReply> =>
       await browser.show(reply, newPasswordPage(context, { code: undefined, notice: { kind: 'bad', text } }), {
         status,
