@@ -29,6 +29,9 @@ export type OrderOutcome = { dea: string } | { refused: string };
 const REPLY_TIMEOUT_MS = 5_000;
 const MAX_TRIES = 5;
 const DROPLET_URL_VALID_S = 3_600;
+// A DEA frees what it stops only once that is gone, which takes as long as an app may take to shut down.
+const ROOM_PATIENCE_MS = 15_000;
+const ROOM_RETRY_MS = 500;
 
 /**
  * Carries changes of the desired state to the DEAs: starts, stops, routes. Everything here may get lost, since the health
@@ -38,6 +41,7 @@ export class Dispatcher implements AsyncDisposable {
   readonly #options: DispatcherOptions;
   readonly #running = new Set<Promise<void>>();
   readonly #starting = new Set<string>();
+  readonly #stop = new AbortController();
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
@@ -65,13 +69,16 @@ export class Dispatcher implements AsyncDisposable {
         if (!process) return;
         this.sayDesired(process);
         const indices = Array.from({ length: process.state === 'STARTED' ? process.instances : 0 }, (_, at) => at);
-        await this.startIndices(guid, { version: process.version, indices });
+        await this.startIndices(guid, { version: process.version, indices, waitsForRoom: true });
       });
     }
   }
 
-  /** Starts those of the indices that are desired and not alive. */
-  async startIndices(process_guid: string, wanted: { version: string; indices: readonly number[] }): Promise<void> {
+  /** Starts those of the indices that are desired and not alive; on demand tries again for what a restart is about to free. */
+  async startIndices(
+    process_guid: string,
+    wanted: { version: string; indices: readonly number[]; waitsForRoom?: boolean },
+  ): Promise<void> {
     const { db, tracker, settings } = this.#options;
     if (wanted.indices.length === 0) return;
     const facts = await loadStartFacts(db, process_guid, settings.default_stack);
@@ -79,11 +86,14 @@ export class Dispatcher implements AsyncDisposable {
     const pending = wanted.indices.filter(
       (index) => index < facts.process.instances && !tracker.isAlive(facts.process, index),
     );
+    const lacking: number[] = [];
     const lanes = Array.from({ length: Math.min(settings.start_batch, pending.length) }, async () => {
-      for (let index = pending.shift(); index !== undefined; index = pending.shift())
-        await this.#startOne(facts, index);
+      for (let index = pending.shift(); index !== undefined; index = pending.shift()) {
+        if (!(await this.#startOne(facts, index))) lacking.push(index);
+      }
     });
     await Promise.all(lanes);
+    if (wanted.waitsForRoom === true) await this.#startWhenThereIsRoom(process_guid, wanted.version, lacking);
   }
 
   /** Starts an index although one is alive, for the one that evacuates. */
@@ -169,23 +179,44 @@ export class Dispatcher implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
     while (this.#running.size > 0) await Promise.all(this.#running);
   }
 
-  async #startOne(facts: StartFacts, index: number): Promise<void> {
+  async #startWhenThereIsRoom(process_guid: string, version: string, lacking: readonly number[]): Promise<void> {
+    const { clock, db, settings, tracker } = this.#options;
+    const end_ms = clock.monotonic() + ROOM_PATIENCE_MS;
+    let pending = [...lacking];
+    while (pending.length > 0 && clock.monotonic() < end_ms) {
+      try {
+        await clock.sleep(ROOM_RETRY_MS, this.#stop.signal);
+      } catch {
+        return;
+      }
+      const facts = await loadStartFacts(db, process_guid, settings.default_stack);
+      if (!facts || facts.process.version !== version) return;
+      const { process } = facts;
+      pending = pending.filter((index) => index < process.instances && !tracker.isAlive(process, index));
+      // One that fits tells that others may; with none there is no use in asking for each.
+      while (pending[0] !== undefined && (await this.#startOne(facts, pending[0]))) pending.shift();
+    }
+  }
+
+  /** False when no DEA has room. */
+  async #startOne(facts: StartFacts, index: number): Promise<boolean> {
     const { process } = facts;
     // The health manager and a user may ask for the same at once.
     const key = `${process.guid}/${process.version}/${index}`;
-    if (this.#starting.has(key)) return;
+    if (this.#starting.has(key)) return true;
     this.#starting.add(key);
     try {
-      await this.#placeAndStart(facts, index);
+      return await this.#placeAndStart(facts, index);
     } finally {
       this.#starting.delete(key);
     }
   }
 
-  async #placeAndStart(facts: StartFacts, index: number): Promise<void> {
+  async #placeAndStart(facts: StartFacts, index: number): Promise<boolean> {
     const { bus, tracker, log, signer, settings, clock } = this.#options;
     const { process, started_as: as } = facts;
     const demand = {
@@ -211,13 +242,14 @@ export class Dispatcher implements AsyncDisposable {
       const details = 'refused' in outcome ? outcome.refused : '';
       tracker.notPlaced(process, index, details);
       log.warn({ droplet: process.guid, app: process.app_guid, index, details }, 'instance not placed');
-      return;
+      return false;
     }
     const { droplet, app, version, instance, cc_partition } = message;
     const state_timestamp = Math.floor(clock.now() / 1000);
     const beat = { droplet, app, version, instance, index, cc_partition, state_timestamp, routable: false };
     tracker.ordered(outcome.dea, { ...beat, state: 'STARTING' });
     log.info({ droplet, app, version, instance, index, dea: outcome.dea }, 'instance ordered');
+    return true;
   }
 }
 

@@ -148,6 +148,19 @@ describe('the cloud controller and the health manager', () => {
     }
   });
 
+  it('waits for what a restart is about to free', async () => {
+    const app = await cc.pushed('tight');
+    const { instance } = await running(app);
+    dea.refusal = { code: 'insufficient_resources', message: 'Not enough memory resource available.' };
+    await cc.admin.post(`/v3/apps/${app}/actions/restart`);
+    await eventually('the reason is shown', async () => {
+      const stats = await cc.admin.get(`/v3/processes/${app}/stats`);
+      return stats.at('resources.0.details') === 'Not enough memory resource available.';
+    });
+    dea.refusal = undefined;
+    assert.notEqual((await running(app)).instance, instance);
+  });
+
   it('says routes anew when they change', async () => {
     const app = await cc.pushed('routed');
     await running(app);
