@@ -9,7 +9,10 @@ export interface Clock {
   monotonic(): number;
   /** Resolves after `ms`; rejects with the signal's reason when it is aborted first. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
-  /** Calls `work` every `ms`; a call that is still running when the next is due is not overlapped. */
+  /**
+   * Calls `work` every `ms`; a call that is still running when the next is due is not overlapped. What `work` throws is nobody's
+   * to catch and ends the process: it handles what it expects itself.
+   */
   every(ms: number, work: () => void | Promise<void>): Disposable;
 }
 
