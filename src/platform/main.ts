@@ -23,6 +23,9 @@ import { printStatus } from './status.ts';
 import { bringUp, type UpSummary } from './up.ts';
 import { registerWardenCommands } from './warden-commands.ts';
 
+// A reader that has seen enough (`| head`) closes the pipe.
+process.stdout.on('error', () => process.exit(0));
+
 const home = Home.fromEnvironment(process.env);
 const program = new Command('ingot')
   .description('A whole Cloud Foundry on this machine')
