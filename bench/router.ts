@@ -170,6 +170,7 @@ async function startOurs(parts: {
     start_response_delay_s: 0,
     status: { port: 0, user: 'bench', password: 'bench' },
     logging: { access_log_file: join(folder, 'ours.log') },
+    drain: { wait_s: 0, timeout_s: 1 },
   };
   await writeFile(join(folder, 'router.yml'), JSON.stringify(config));
   const profile = values['cpu-prof'] === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${values['cpu-prof']}`];

@@ -8,6 +8,10 @@ import type { ResponseHead } from './response-head.ts';
 /** What became of a piece: more is to come, the response is complete, or its framing is broken. */
 export type Relayed = 'more' | 'done' | 'broken';
 
+/** Bodies up to here are waited for when their head came alone, for so long. */
+const SMALL_BODY_BYTES = 16_384;
+const HOLD_MS = 2;
+
 /** Writes one response after another to an HTTP/1.x client, framed as that client can read it. */
 export class ResponseRelay {
   /** Whether the connection to the client ends with this response. */
@@ -20,6 +24,8 @@ export class ResponseRelay {
   readonly #body = new BodyReader();
   #form: BodyForm = 'none';
   #mayKeepBackend = false;
+  /** A head that waits a moment for its small body. */
+  #heldHead = '';
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -45,8 +51,13 @@ export class ResponseRelay {
     this.#mayKeepBackend = head.mayKeepAlive;
     this.#form = this.#beginBody(exchange, head);
     if (this.#form === 'until_close') this.isLast = true;
+    const headText = responseHeadText(exchange, head, this.#form, this.isLast);
+    if (available === 0 && contentLength > 0 && contentLength <= SMALL_BODY_BYTES) {
+      this.#hold(headText);
+      return 'more';
+    }
     this.#socket.cork();
-    this.#socket.write(responseHeadText(exchange, head, this.#form, this.isLast), 'latin1');
+    this.#socket.write(headText, 'latin1');
     const relayed = available > 0 ? this.pass(exchange, piece.bytes, { start: piece.byteAt, end: piece.end }) : 'more';
     this.#socket.uncork();
     return relayed;
@@ -57,6 +68,12 @@ export class ResponseRelay {
     const body = this.#body;
     const at = body.read(bytes, part.start, part.end);
     if (body.fault !== '') return 'broken';
+    if (this.#heldHead !== '') {
+      const text = this.#heldHead + bytes.toString('latin1', part.start, at);
+      this.#heldHead = '';
+      this.#socket.write(text, 'latin1');
+      body.ranges.length = 0;
+    }
     const { ranges } = body;
     for (let r = 0; r < ranges.length; r += 2) {
       const from = ranges[r] ?? 0;
@@ -80,6 +97,16 @@ export class ResponseRelay {
     this.trailers = '';
     this.isQuiet = false;
     return 'done';
+  }
+
+  /** Many servers send head and body apart: waiting for the second of the two makes one write of them. */
+  #hold(headText: string): void {
+    this.#heldHead = headText;
+    setTimeout(() => {
+      // Empty by now, or again held by a later response, which loses nothing by going out early.
+      if (this.#heldHead !== '' && !this.#socket.destroyed) this.#socket.write(this.#heldHead, 'latin1');
+      this.#heldHead = '';
+    }, HOLD_MS).unref();
   }
 
   #beginBody(exchange: Exchange, head: ResponseHead): BodyForm {

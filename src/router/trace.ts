@@ -10,7 +10,12 @@ const TRACEPARENT = /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
  */
 export function traceLines(head: RequestHead, requestId: string, config: RouterConfig['tracing']): string {
   if (!config.has_b3 && !config.has_w3c) return '';
-  const traceId = requestId.replaceAll('-', '');
+  const traceId =
+    requestId.slice(0, 8) +
+    requestId.slice(9, 13) +
+    requestId.slice(14, 18) +
+    requestId.slice(19, 23) +
+    requestId.slice(24);
   const span = traceId.slice(16);
   let lines = '';
   if (config.has_b3 && head.b3TraceId === '' && head.b3SpanId === '') {
@@ -22,17 +27,14 @@ export function traceLines(head: RequestHead, requestId: string, config: RouterC
 }
 
 function w3cLines(head: RequestHead, own: { traceId: string; tenant: string }): string {
-  const isContinued = TRACEPARENT.test(head.traceparent);
-  const span = isContinued ? randomBytes(8).toString('hex') : own.traceId.slice(16);
-  const parent = isContinued
-    ? `${head.traceparent.slice(0, 36)}${span}${head.traceparent.slice(52)}`
-    : `00-${own.traceId}-${span}-01`;
   const name = own.tenant === '' ? 'gorouter' : `${own.tenant}@gorouter`;
-  const others = isContinued
-    ? head.tracestate
-        .split(',')
-        .map((entry) => entry.trim())
-        .filter((entry) => entry !== '' && !entry.startsWith(`${name}=`))
-    : [];
-  return `traceparent: ${parent}\r\ntracestate: ${[`${name}=${span}`, ...others].slice(0, 32).join(',')}\r\n`;
+  if (head.traceparent === '' || !TRACEPARENT.test(head.traceparent)) {
+    const span = own.traceId.slice(16);
+    return `traceparent: 00-${own.traceId}-${span}-01\r\ntracestate: ${name}=${span}\r\n`;
+  }
+  const span = randomBytes(8).toString('hex');
+  const parent = `${head.traceparent.slice(0, 36)}${span}${head.traceparent.slice(52)}`;
+  const others = head.tracestate.split(',').map((entry) => entry.trim());
+  const kept = others.filter((entry) => entry !== '' && !entry.startsWith(`${name}=`));
+  return `traceparent: ${parent}\r\ntracestate: ${[`${name}=${span}`, ...kept].slice(0, 32).join(',')}\r\n`;
 }
