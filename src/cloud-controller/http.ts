@@ -7,6 +7,7 @@ import { TokenVerifier } from '#http/token-verifier.ts';
 import { type AuthenticationOptions, useAuthentication } from './api/caller.ts';
 import { useCleanText } from './api/clean-text.ts';
 import { describeApi, gatherEndpoints } from './api/openapi.ts';
+import { useRateLimit } from './api/rate-limit.ts';
 import { API_VERSION } from './config.ts';
 import type { Deps } from './deps.ts';
 import { registerResources } from './resources.ts';
@@ -21,6 +22,7 @@ export function createApiServer(deps: Deps): FastifyInstance {
   useCfErrors(server, log);
   useCleanText(server);
   useAuthentication(server, uaaAuthentication(deps));
+  if (config.limits.rate_limit) useRateLimit(server, config.limits.rate_limit, deps.clock);
   const endpoints = gatherEndpoints(server);
   server.get('/openapi.json', async () =>
     describeApi(endpoints, { title: config.name, version: API_VERSION, url: config.urls.api }),

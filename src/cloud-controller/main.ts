@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { Bus } from '#bus/bus.ts';
 import { registerRoutes } from '#bus/route-registrar.ts';
-import { Database } from '#db/database.ts';
+import { Database, type DatabaseOptions } from '#db/database.ts';
 import { migrate } from '#db/migrate.ts';
 import { listen } from '#http/server.ts';
 import type { ComponentContext, RunningComponent } from '#kernel/component.ts';
@@ -26,13 +26,22 @@ import { UserDirectory } from './users/directory.ts';
  * The cloud controller: the v3 API over PostgreSQL, which holds the desired state; the placement of work on DEAs over NATS; and
  * the workers of asynchronous jobs. Several can run side by side on one database.
  */
-export async function start(config: CloudControllerConfig, context: ComponentContext): Promise<RunningComponent> {
-  const { log, clock } = context;
+export async function start(
+  config: CloudControllerConfig,
+  context: ComponentContext & Pick<DatabaseOptions, 'onStatement'>,
+): Promise<RunningComponent> {
+  const { log, clock, onStatement } = context;
   await using stack = new AsyncDisposableStack();
   const { url, max_connections } = config.database;
   await migrate({ url, folder: join(import.meta.dirname, '../../migrations/cloud-controller'), log });
   const database = stack.use(
-    new Database<CcTables>({ url, max_connections, application_name: 'cloud-controller', log }),
+    new Database<CcTables>({
+      url,
+      max_connections,
+      application_name: 'cloud-controller',
+      log,
+      ...(onStatement && { onStatement }),
+    }),
   );
   await seed(database.query, config);
   const bus = stack.use(await Bus.connect({ ...config.nats, name: 'cloud-controller', log }));

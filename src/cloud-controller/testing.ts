@@ -215,6 +215,8 @@ export class TestCloudController implements AsyncDisposable {
   readonly nats: TestNats;
   /** The same database, for looking at what was written. */
   readonly database: Database<CcTables>;
+  /** All SQL that the component ran, its background work's too; tests empty it and count. */
+  readonly statements: string[];
   readonly admin: TestUser;
   readonly #stack: AsyncDisposableStack;
 
@@ -224,6 +226,7 @@ export class TestCloudController implements AsyncDisposable {
     uaa: FakeUaa;
     nats: TestNats;
     database: Database<CcTables>;
+    statements: string[];
     admin: TestUser;
     stack: AsyncDisposableStack;
   }) {
@@ -232,6 +235,7 @@ export class TestCloudController implements AsyncDisposable {
     this.uaa = parts.uaa;
     this.nats = parts.nats;
     this.database = parts.database;
+    this.statements = parts.statements;
     this.admin = parts.admin;
     this.#stack = parts.stack;
   }
@@ -264,14 +268,25 @@ export class TestCloudController implements AsyncDisposable {
       uaa: { url: uaa.url, issuer: uaa.issuer, client: { id: 'lookup', secret: 'secret' } },
       ...change,
     });
-    const running = stack.use(await start(config, { log: faults, clock: systemClock }));
+    const statements: string[] = [];
+    const onStatement = (text: string): void => void statements.push(text);
+    const running = stack.use(await start(config, { log: faults, clock: systemClock, onStatement }));
     const database = stack.use(
       new Database<CcTables>({ url, max_connections: 2, application_name: 'test', log: silentLog }),
     );
     const base = running.addresses['external'] ?? '';
     const scopes = ['cloud_controller.admin', 'cloud_controller.read', 'cloud_controller.write'];
     const admin = await makeUser(uaa, { base, username: 'admin', scopes });
-    return new TestCloudController({ url: base, config, uaa, nats, database, admin, stack: stack.move() });
+    return new TestCloudController({
+      url: base,
+      config,
+      uaa,
+      nats,
+      database,
+      statements,
+      admin,
+      stack: stack.move(),
+    });
   }
 
   /** A new user whose token has these scopes (by default those of every user), with the roles given by `grant`. */
