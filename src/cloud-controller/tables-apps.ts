@@ -203,4 +203,3 @@ export type BuildRow = Selectable<Builds>;
 export type RevisionRow = Selectable<Revisions>;
 export type DeploymentRow = Selectable<Deployments>;
 export type TaskRow = Selectable<Tasks>;
-export type RouteDestinationRow = Selectable<RouteDestinations>;

@@ -3,7 +3,7 @@ import { sql } from 'kysely';
 import { unprocessable } from '#contracts/cf-errors.ts';
 import { isUniqueViolation } from '#db/database.ts';
 import type { ListQuery } from '../api/list.ts';
-import { isInPermittedSpace, isOneOf, isOneOfNames, type Page, selectPage } from '../api/list-store.ts';
+import { isInPermittedSpace, isOneOfNames, type Page, selectPage } from '../api/list-store.ts';
 import type { Scope } from '../api/permissions.ts';
 import type { Db } from '../tables.ts';
 import type { AppRow } from '../tables-apps.ts';
@@ -39,15 +39,6 @@ export async function findApp(db: Db, guid: string): Promise<FoundApp | undefine
 /** Locks the app's row until the transaction ends, so that starts, stops and deployments of one app take turns. */
 export async function lockApp(trx: Db, guid: string): Promise<AppRow | undefined> {
   return await trx.selectFrom('apps').selectAll().where('guid', '=', guid).forUpdate().executeTakeFirst();
-}
-
-export async function findAppsByName(db: Db, space_guid: string, names: readonly string[]): Promise<AppRow[]> {
-  return await db
-    .selectFrom('apps')
-    .selectAll()
-    .where('space_guid', '=', space_guid)
-    .where(isOneOf('name', names))
-    .execute();
 }
 
 export async function listApps(db: Db, query: ListQuery, scope: Scope): Promise<Page<FoundApp>> {

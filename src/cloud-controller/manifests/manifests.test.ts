@@ -165,7 +165,7 @@ applications:
   for (const [what, text, status, detail] of refused) {
     it(`are refused for ${what}, and nothing of them stays`, async () => {
       const before_apply = (await cc.admin.get('/v3/apps')).at('pagination.total_results');
-      const answer = await apply(`${text}`);
+      const answer = await apply(text);
       assert.equal(answer.status, status, answer.text);
       assert.match(String(answer.at('errors.0.detail')), detail);
       assert.equal((await cc.admin.get('/v3/apps')).at('pagination.total_results'), before_apply);
