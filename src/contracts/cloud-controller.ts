@@ -4,6 +4,7 @@
  * GET  /internal/bulk/apps?batch_size=N&bulk_token=T        desired state, BulkApps; ends when `bulk_token` is null
  * POST /internal/staging/:build_guid/completed              StagingResult; 200 taken, 404 no such build, 409 it already ended
  * POST /internal/tasks/:task_guid/completed                 TaskResult; 200, 404, 409 likewise
+ * DELETE /internal/jobs/:guid                              for operators: ends an asynchronous job; 204, 404 none under way
  * GET  /internal/v4/log_access/:app_guid                    the user's own bearer; 200, or 404 when there is no permission
  * GET  /internal/v5/syslog_drain_urls?batch_size=N&next_id=M   SyslogDrainUrls; ends when `next_id` is null
  * GET  /internal/apps/:process_guid/ssh_access/:index       the user's own bearer; 200 SshAccess, 401, 403

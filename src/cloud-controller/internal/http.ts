@@ -9,6 +9,7 @@ import { useCfErrors } from '#http/cf-errors.ts';
 import { createHttpServer } from '#http/server.ts';
 import { parseBody } from '../api/body.ts';
 import type { Deps } from '../deps.ts';
+import { registerJobOperatorEndpoints } from '../jobs/operator-endpoints.ts';
 import { asCfError } from '../packages/upload.ts';
 import { presentDesired } from '../runtime/dispatcher.ts';
 import { completeStaging } from '../staging/complete.ts';
@@ -39,6 +40,7 @@ export function createInternalServer(deps: Deps): FastifyInstance {
   registerCompletions(server, deps);
   registerBlobs(server, deps);
   registerAccess(server, deps);
+  registerJobOperatorEndpoints(server, deps);
   return server;
 }
 

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify';
-import { type CfError, unprocessable } from '#contracts/cf-errors.ts';
+import { unprocessable } from '#contracts/cf-errors.ts';
 import { parseBody } from '../api/body.ts';
 import { presentPage } from '../api/list-store.ts';
 import { parseList } from '../api/list.ts';
@@ -138,9 +138,4 @@ export function registerOrganizationEndpoints(server: FastifyInstance, deps: Dep
     await setDefaultIsolationSegment(db, found.guid, segment_guid);
     return presentSegment(found.guid, segment_guid);
   });
-}
-
-/** For requests that name an organization in their body: one that is not there or hidden is refused alike. */
-export function invalidOrganization(): CfError {
-  return unprocessable('Invalid organization. Ensure the organization exists and you have access to it.');
 }

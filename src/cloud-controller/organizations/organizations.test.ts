@@ -95,12 +95,49 @@ describe('organizations, spaces and roles', () => {
     });
     assert.equal(route.status, 201, route.text);
     assert.equal(route.at('url'), 'www.doomed.example.com');
+    const app = await admin.post('/v3/apps', { name: 'a', relationships: { space: toOne(space.guid) } });
+    const destinations = [{ app: { guid: app.guid } }];
+    assert.equal((await admin.post(`/v3/routes/${route.guid}/destinations`, { destinations })).status, 200);
     const job = await admin.job(await admin.delete(`/v3/organizations/${org.guid}/`));
     assert.equal(job.at('state'), 'COMPLETE', job.text);
     assert.equal(job.at('operation'), 'organization.delete');
-    for (const path of [`organizations/${org.guid}`, `spaces/${space.guid}`, `routes/${route.guid}`]) {
+    for (const path of [
+      `organizations/${org.guid}`,
+      `spaces/${space.guid}`,
+      `routes/${route.guid}`,
+      `apps/${app.guid}`,
+    ]) {
       assert.equal((await admin.get(`/v3/${path}`)).status, 404);
     }
+  });
+
+  it('stops all writes in a suspended org but those of an admin', async () => {
+    const { admin } = cc;
+    const org = await admin.post('/v3/organizations', { name: 'suspended' });
+    const manager = await cc.user('manager');
+    const user = { data: { username: 'manager' } };
+    await admin.post('/v3/roles', {
+      type: 'organization_manager',
+      relationships: { user, organization: toOne(org.guid) },
+    });
+    const create = async (name: string, as = manager): Promise<[number, unknown]> =>
+      (await as.post('/v3/spaces', { name, relationships: { organization: toOne(org.guid) } })).error;
+    assert.equal((await create('before'))[0], 201);
+    await admin.patch(`/v3/organizations/${org.guid}`, { suspended: true });
+    assert.deepEqual(await create('after'), [403, 'The organization is suspended']);
+    assert.equal((await create('by-admin', admin))[0], 201);
+    assert.deepEqual((await manager.get('/v3/spaces')).each('suspended'), [true, true]);
+  });
+
+  it('gives who makes an org the roles to use it, when users may', async () => {
+    const { admin } = cc;
+    await admin.patch('/v3/feature_flags/user_org_creation', { enabled: true });
+    const maker = await cc.user('maker');
+    const org = await maker.post('/v3/organizations', { name: 'made' });
+    assert.equal(org.status, 201, org.text);
+    const roles = await maker.get(`/v3/roles?organization_guids=${org.guid}`);
+    assert.deepEqual(roles.each('type'), ['organization_user', 'organization_manager']);
+    await admin.patch('/v3/feature_flags/user_org_creation', { enabled: false });
   });
 
   it('answers bad bodies and bad queries in words', async () => {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Selectable } from 'kysely';
 import { unprocessable } from '#contracts/cf-errors.ts';
 import { isUniqueViolation } from '#db/database.ts';
-import { isOneOf, type Page, selectPage } from '../api/list-store.ts';
+import { type Page, selectPage } from '../api/list-store.ts';
 import type { ListQuery } from '../api/list.ts';
 import { metadataColumns, type MetadataUpdate } from '../api/metadata.ts';
 import { NOW } from '../api/statement-store.ts';
@@ -73,10 +73,4 @@ export async function deleteStack(db: Db, stack: Stack): Promise<void> {
   const used = await db.selectFrom('apps').select('guid').where('stack', '=', stack.name).limit(1).executeTakeFirst();
   if (used) throw unprocessable(`Cannot delete stack '${stack.name}' because apps are currently using the stack.`);
   await db.deleteFrom('stacks').where('guid', '=', stack.guid).execute();
-}
-
-/** All of a list's stacks by name, as apps and buildpacks name them. */
-export async function existingStacks(db: Db, names: readonly string[]): Promise<Set<string>> {
-  const rows = await db.selectFrom('stacks').select('name').where(isOneOf('name', names)).execute();
-  return new Set(rows.map((row) => row.name));
 }

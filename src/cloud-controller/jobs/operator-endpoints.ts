@@ -1,0 +1,13 @@
+import type { FastifyInstance } from 'fastify';
+import { notFound } from '#contracts/cf-errors.ts';
+import type { Deps } from '../deps.ts';
+import { cancelJob } from './store.ts';
+
+/** For operators: ends a job in whatever hands, as FAILED; its worker finds its lease gone and writes nothing more. */
+export function registerJobOperatorEndpoints(server: FastifyInstance, { db, log }: Pick<Deps, 'db' | 'log'>): void {
+  server.delete<{ Params: { guid: string } }>('/internal/jobs/:guid', async ({ params }, reply) => {
+    if (!(await cancelJob(db, params.guid))) throw notFound('Job under way');
+    log.info({ job_guid: params.guid }, 'job ended by an operator');
+    return reply.code(204).send();
+  });
+}
