@@ -7,6 +7,7 @@ import { useFormBodies } from './edge/form.ts';
 import { useUaaErrors } from './edge/uaa-errors.ts';
 import { groupEndpoints } from './groups/endpoints.ts';
 import { identityEndpoints } from './identity/endpoints.ts';
+import { samlEndpoints } from './identity/saml-endpoints.ts';
 import { loginEndpoints } from './login/endpoints.ts';
 import { passwordEndpoints } from './login/password-endpoints.ts';
 import { openidEndpoints } from './openid/endpoints.ts';
@@ -30,5 +31,6 @@ export function createUaaServer(uaa: Uaa): FastifyInstance {
   loginEndpoints(server, uaa);
   passwordEndpoints(server, uaa);
   identityEndpoints(server, uaa);
+  samlEndpoints(server, uaa);
   return server;
 }

@@ -19,6 +19,7 @@ import { refreshTokenGrant } from './grants/refresh-token.ts';
 import { GroupStore } from './groups/store.ts';
 import { LdapDirectory } from './identity/ldap.ts';
 import { OidcPeer } from './identity/oidc.ts';
+import { SamlPeer } from './identity/saml.ts';
 import { ShadowUsers } from './identity/shadow-users.ts';
 import { KeyRing } from './keys/key-ring.ts';
 import { KeyStore } from './keys/store.ts';
@@ -45,7 +46,6 @@ export interface Uaa extends AsyncDisposable {
   readonly issuer_url: string;
   readonly startedAt: Date;
   readonly code_validity_s: number;
-  readonly longest_validity_s: number;
   readonly password_policy: UaaConfig['password_policy'];
   readonly database: Database<UaaTables>;
   readonly keys: KeyRing;
@@ -63,6 +63,7 @@ export interface Uaa extends AsyncDisposable {
   readonly revocations: Revocations;
   readonly authenticator: Authenticator;
   readonly peers: readonly OidcPeer[];
+  readonly samlPeers: readonly SamlPeer[];
   readonly audit: AuditTrail;
   readonly grants: ReadonlyMap<string, GrantHandler>;
 }
@@ -107,9 +108,13 @@ export async function openUaa(
   const peers = Object.entries(config.identity_providers).flatMap(([origin, provider]) =>
     provider.kind === 'oidc' ? [new OidcPeer(origin, { config: provider, shadows, login_url: config.urls.login })] : [],
   );
+  const samlPeers = Object.entries(config.identity_providers).flatMap(([origin, provider]) =>
+    provider.kind === 'saml'
+      ? [new SamlPeer(origin, { config: provider, shadows, login_url: config.urls.login, tokens, clock })]
+      : [],
+  );
   const authenticator = new Authenticator({ users, attempts, audit, clock, providers });
-  const longest_validity_s = access_token_validity_s;
-  const revocations = stack.use(new Revocations({ tokens, clients, users, bus, clock, longest_validity_s }));
+  const revocations = stack.use(new Revocations({ tokens, clients, users, bus, clock, access_token_validity_s }));
   stack.use(clock.every(SWEEP_MS, async () => await sweep({ tokens, audit, clock, log })));
   const grants = new Map<string, GrantHandler>([
     ['password', passwordGrant({ authenticator, users, tokens, audit, clock })],
@@ -131,7 +136,6 @@ export async function openUaa(
     issuer_url,
     startedAt: new Date(clock.now()),
     code_validity_s: config.tokens.code_validity_s,
-    longest_validity_s,
     password_policy,
     database,
     keys,
@@ -149,6 +153,7 @@ export async function openUaa(
     revocations,
     authenticator,
     peers,
+    samlPeers,
     audit,
     grants,
     [Symbol.asyncDispose]: async () => await owned.disposeAsync(),

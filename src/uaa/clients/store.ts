@@ -101,6 +101,16 @@ export class ClientStore {
     if (result.numUpdatedRows === 0n) throw clientNotFound(client_id);
   }
 
+  /** Seconds that the longest-lived access token of any client can live, `otherwise` being that of clients that say nothing. */
+  async longestValidity(otherwise: number): Promise<number> {
+    const { query } = this.#database;
+    const { longest } = await query
+      .selectFrom('clients')
+      .select((e) => e.fn.max('access_token_validity').as('longest'))
+      .executeTakeFirstOrThrow();
+    return Math.max(otherwise, longest ?? 0);
+  }
+
   async list(page: PageQuery): Promise<Page<Client>> {
     return await listPage<Client>(this.#database, { table: 'clients', attributes: CLIENT_ATTRIBUTES, ...page });
   }

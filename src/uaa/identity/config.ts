@@ -44,6 +44,20 @@ const OidcProvider = z.strictObject({
 });
 export type OidcProvider = z.output<typeof OidcProvider>;
 
+const SamlProvider = z.strictObject({
+  kind: z.literal('saml'),
+  label,
+  entry_point: z.url().describe("the provider's single sign-on address, for HTTP-Redirect"),
+  certificate: z.string().describe('PEM of the certificate that it signs assertions with'),
+  entity_id: z.string().optional().describe('ours; the host of the login url by default'),
+  email_attribute: z.string().default('email'),
+  given_name_attribute: z.string().default('givenName'),
+  family_name_attribute: z.string().default('surname'),
+  groups_attribute: z.string().default('groups'),
+  groups,
+});
+export type SamlProvider = z.output<typeof SamlProvider>;
+
 /** Other places that know people, each under the `origin` that its users get. */
 export const IdentityProviders = z
   .record(
@@ -51,7 +65,7 @@ export const IdentityProviders = z
       .string()
       .regex(/^[a-z][a-z0-9-]{0,35}$/)
       .refine((origin) => origin !== 'uaa', 'uaa is the origin of our own users'),
-    z.discriminatedUnion('kind', [LdapProvider, OidcProvider]),
+    z.discriminatedUnion('kind', [LdapProvider, OidcProvider, SamlProvider]),
   )
   .default({});
 export type IdentityProviders = z.output<typeof IdentityProviders>;

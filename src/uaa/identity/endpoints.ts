@@ -7,7 +7,8 @@ import { UaaError } from '../errors.ts';
 import { onwardOf } from '../login/onward.ts';
 import { digestOf } from '../secrets.ts';
 import type { Uaa } from '../uaa.ts';
-import { ProviderFailed, type OidcPeer } from './oidc.ts';
+import type { OidcPeer } from './oidc.ts';
+import { ProviderFailed } from './provider-failed.ts';
 
 interface ByOrigin {
   Params: { origin: string };

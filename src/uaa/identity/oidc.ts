@@ -4,19 +4,13 @@ import { UaaError } from '../errors.ts';
 import type { AssertionProvider } from '../grants/jwt-bearer.ts';
 import type { User } from '../tables.ts';
 import type { OidcProvider } from './config.ts';
+import { ProviderFailed } from './provider-failed.ts';
 import type { ShadowUsers } from './shadow-users.ts';
 
 /** What has to be kept from the way out until the way back. */
 export interface OidcState {
   code_verifier: string;
   nonce: string;
-}
-
-/** The provider refused, cannot be reached, or said something that does not hold. */
-export class ProviderFailed extends UaaError {
-  constructor(origin: string, options?: ErrorOptions) {
-    super('invalid_request', `The identity provider ${origin} did not sign you in`, options);
-  }
 }
 
 /** Sign-in at an OpenID Connect provider: code flow with PKCE and nonce; and its tokens as assertions. */

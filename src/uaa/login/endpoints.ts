@@ -123,7 +123,10 @@ async function showSignIn(
 ): Promise<FastifyReply> {
   const asking = await clientOf(uaa, page.onward);
   const query = page.onward === '' ? '' : `?${new URLSearchParams({ continue: page.onward }).toString()}`;
-  const providers = uaa.peers.map(({ label, origin }) => ({ label, path: `/login/oidc/${origin}${query}` }));
+  const providers = [
+    ...uaa.peers.map(({ label, origin }) => ({ label, path: `/login/oidc/${origin}${query}` })),
+    ...uaa.samlPeers.map(({ label, origin }) => ({ label, path: `/login/saml/${origin}${query}` })),
+  ];
   const shown = signInPage(visit.context, { ...page, client_name: asking?.name, providers });
   return await uaa.browser.show(reply, shown, { status, formTargets: asking?.formTargets ?? [] });
 }

@@ -72,7 +72,7 @@ export function tokenEndpoints(server: FastifyInstance, uaa: Uaa): void {
         throw new UaaError('insufficient_scope', "tokens.revoke is needed to revoke somebody else's token");
       }
       if (refresh) await uaa.tokens.endFamily(refresh.family_id);
-      else await uaa.revocations.revokeToken(jti, Math.floor(uaa.clock.now() / 1000) + uaa.longest_validity_s);
+      else await uaa.revocations.revokeToken(jti);
     }
     uaa.audit.record({
       event: 'token_revoked',

@@ -11,8 +11,8 @@ export interface RevocationsOptions {
   users: UserStore;
   bus: Bus;
   clock: Clock;
-  /** No access token lives longer. */
-  longest_validity_s: number;
+  /** For clients that say nothing of their own. */
+  access_token_validity_s: number;
 }
 
 /** Ends tokens before their time: keeps it in the database for the UAAs and says it on the bus for everybody else. */
@@ -30,8 +30,10 @@ export class Revocations implements Disposable {
     );
   }
 
-  async revokeToken(jti: string, exp_s: number): Promise<void> {
-    await this.#add({ jti, issued_until: this.#now_s(), expires_at: exp_s });
+  /** `exp_s` when it is known; else as long as any token may live. */
+  async revokeToken(jti: string, exp_s?: number): Promise<void> {
+    const all = await this.#all();
+    await this.#add({ jti, ...all, expires_at: exp_s ?? all.expires_at });
   }
 
   /** Errors: scim_resource_not_found. */
@@ -42,11 +44,7 @@ export class Revocations implements Disposable {
 
   /** As revokeUser, for a user who is gone or whose salt is new already. */
   async tellUser(user_id: string): Promise<void> {
-    await this.#add({
-      user_id,
-      issued_until: this.#now_s(),
-      expires_at: this.#now_s() + this.#options.longest_validity_s,
-    });
+    await this.#add({ user_id, ...(await this.#all()) });
   }
 
   /** Errors: scim_resource_not_found. */
@@ -57,21 +55,23 @@ export class Revocations implements Disposable {
 
   /** As revokeClient, for a client that is gone or whose salt is new already. */
   async tellClient(client_id: string): Promise<void> {
-    const now = this.#now_s();
-    await this.#add({ client_id, issued_until: now, expires_at: now + this.#options.longest_validity_s });
+    await this.#add({ client_id, ...(await this.#all()) });
   }
 
   [Symbol.dispose](): void {
     this.#answering[Symbol.dispose]();
   }
 
+  /** Everything issued until now, all of which is over by the time given. */
+  async #all(): Promise<{ issued_until: number; expires_at: number }> {
+    const now = Math.floor(this.#options.clock.now() / 1000);
+    const longest = await this.#options.clients.longestValidity(this.#options.access_token_validity_s);
+    return { issued_until: now, expires_at: now + longest };
+  }
+
   async #add(revocation: Revocation): Promise<void> {
     await this.#options.tokens.addRevocation(revocation);
     // Whoever misses it while the bus is away reads the list when it is back.
     this.#options.bus.publish(tokenRevoked, revocation);
-  }
-
-  #now_s(): number {
-    return Math.floor(this.#options.clock.now() / 1000);
   }
 }

@@ -7,6 +7,13 @@ import { digestOf, randomWord } from '../secrets.ts';
 export type NewRefreshToken = Omit<RefreshTokenRecord, 'issued_at' | 'used_at'>;
 export type NewCode = Omit<AuthorizationCodeRecord, 'code_hash' | 'used_at'>;
 
+export interface NewOneTimeCode {
+  purpose: 'passcode' | 'password_reset' | 'sign_in_state';
+  user_id: string | null;
+  data: Record<string, unknown>;
+  expires_at: Date;
+}
+
 /** What became of a refresh token or a code that somebody presents. */
 export type Redemption<Record> =
   | { outcome: 'fresh' | 'shared'; record: Record }
@@ -93,20 +100,35 @@ export class TokenStore {
     });
   }
 
-  async addOneTimeCode(code: {
-    purpose: 'passcode' | 'password_reset' | 'sign_in_state';
-    user_id: string | null;
-    data: Record<string, unknown>;
-    expires_at: Date;
-  }): Promise<string> {
+  /** The word in clear, which is kept nowhere. */
+  async addOneTimeCode(code: NewOneTimeCode): Promise<string> {
     const word = code.purpose === 'passcode' ? randomWord(12) : randomWord();
-    const row = { ...code, data: JSON.stringify(code.data), code_hash: digestOf(word) };
-    await this.#database.query.insertInto('one_time_codes').values(row).execute();
+    await this.addNamedCode(word, code);
     return word;
   }
 
+  /** As addOneTimeCode, for a word that somebody else made. */
+  async addNamedCode(word: string, code: NewOneTimeCode): Promise<void> {
+    const row = { ...code, data: JSON.stringify(code.data), code_hash: digestOf(word) };
+    await this.#database.query.insertInto('one_time_codes').values(row).execute();
+  }
+
+  async findOneTimeCode(
+    purpose: NewOneTimeCode['purpose'],
+    word: string,
+    at: Date,
+  ): Promise<{ data: Record<string, unknown> } | undefined> {
+    return await this.#database.query
+      .selectFrom('one_time_codes')
+      .select('data')
+      .where('code_hash', '=', digestOf(word))
+      .where('purpose', '=', purpose)
+      .where('expires_at', '>', at)
+      .executeTakeFirst();
+  }
+
   async takeOneTimeCode(
-    purpose: 'passcode' | 'password_reset' | 'sign_in_state',
+    purpose: NewOneTimeCode['purpose'],
     word: string,
     at: Date,
   ): Promise<{ user_id: string | null; data: Record<string, unknown> } | undefined> {
