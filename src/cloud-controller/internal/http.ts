@@ -15,6 +15,7 @@ import { presentDesired } from '../runtime/dispatcher.ts';
 import { completeStaging } from '../staging/complete.ts';
 import { completeTask } from '../tasks/complete.ts';
 import { registerAccess } from './access.ts';
+import { registerSyslogDrains } from './syslog-drains.ts';
 
 const BulkQuery = z.object({
   batch_size: z.coerce.number().int().min(1).max(10_000).default(500),
@@ -40,6 +41,7 @@ export function createInternalServer(deps: Deps): FastifyInstance {
   registerCompletions(server, deps);
   registerBlobs(server, deps);
   registerAccess(server, deps);
+  registerSyslogDrains(server, deps);
   registerJobOperatorEndpoints(server, deps);
   return server;
 }

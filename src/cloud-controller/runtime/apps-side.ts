@@ -11,6 +11,7 @@ import type { CloudControllerConfig } from '../config.ts';
 import { DeploymentDriver } from '../deployments/driver.ts';
 import { AdvertPool } from '../placement/advert-pool.ts';
 import { Stager } from '../staging/stager.ts';
+import type { Vault } from '../service-secrets/vault.ts';
 import { TaskRunner } from '../tasks/runner.ts';
 import type { Db } from '../tables.ts';
 import { Dispatcher } from './dispatcher.ts';
@@ -40,8 +41,9 @@ export async function openAppsSide(options: {
   bus: Bus;
   clock: Clock;
   log: Log;
+  vault: Vault;
 }): Promise<AppsSide> {
-  const { config, db, bus, clock, log } = options;
+  const { config, db, bus, clock, log, vault } = options;
   await using stack = new AsyncDisposableStack();
   const blobs = stack.use(await openBlobstore(config.blobstore));
   const signer = new BlobUrlSigner({ base_url: config.internal_url, secret: config.internal_api.password, clock });
@@ -59,6 +61,7 @@ export async function openAppsSide(options: {
     health_check_timeout_s: config.defaults.health_check_timeout_s,
     default_stack: config.default_stack,
     start_batch,
+    vault,
   };
   const emitter = stack.use(
     new LogEmitter({ publisher: bus, tags: { origin: 'cloud_controller', index: String(config.index) } }),
@@ -66,8 +69,10 @@ export async function openAppsSide(options: {
   const say = (app_guid: string, text: string): void =>
     emitter.emit({ source_id: app_guid, instance_id: '0', source_type: 'API', payload: text, type: 'OUT' });
   const dispatcher = stack.use(new Dispatcher({ db, bus, pool, tracker, signer, clock, log, settings }));
-  const stager = stack.use(new Stager({ config, db, bus, pool, signer, blobs, dispatcher, tracker, clock, log }));
-  const tasks = stack.use(new TaskRunner({ config, db, bus, pool, signer, dispatcher, tracker, clock, log }));
+  const stager = stack.use(
+    new Stager({ config, db, bus, pool, signer, blobs, dispatcher, tracker, clock, log, vault }),
+  );
+  const tasks = stack.use(new TaskRunner({ config, db, bus, pool, signer, dispatcher, tracker, clock, log, vault }));
   const { deployment_interval_s: interval_s } = config.placement;
   stack.use(new DeploymentDriver({ db, dispatcher, tracker, clock, log, interval_s }));
   const { event_retention_days: task_retention_days } = config.limits;

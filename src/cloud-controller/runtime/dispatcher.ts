@@ -7,6 +7,7 @@ import type { Clock } from '#kernel/clock.ts';
 import { describeError } from '#kernel/errors.ts';
 import type { Log } from '#kernel/log.ts';
 import type { AdvertPool } from '../placement/advert-pool.ts';
+import type { Vault } from '../service-secrets/vault.ts';
 import type { Db } from '../tables.ts';
 import type { ProcessRow } from '../tables-apps.ts';
 import type { InstanceTracker } from './instance-tracker.ts';
@@ -21,7 +22,7 @@ export interface DispatcherOptions {
   signer: BlobUrlSigner;
   clock: Clock;
   log: Log;
-  settings: StartSettings & { default_stack: string; start_batch: number };
+  settings: StartSettings & { default_stack: string; start_batch: number; vault: Vault };
 }
 
 export type OrderOutcome = { dea: string } | { refused: string };
@@ -81,7 +82,7 @@ export class Dispatcher implements AsyncDisposable {
   ): Promise<void> {
     const { db, tracker, settings } = this.#options;
     if (wanted.indices.length === 0) return;
-    const facts = await loadStartFacts(db, process_guid, settings.default_stack);
+    const facts = await loadStartFacts(db, process_guid, settings);
     if (!facts || facts.process.version !== wanted.version) return;
     const pending = wanted.indices.filter(
       (index) => index < facts.process.instances && !tracker.isAlive(facts.process, index),
@@ -98,7 +99,7 @@ export class Dispatcher implements AsyncDisposable {
 
   /** Starts an index although one is alive, for the one that evacuates. */
   async startAnyway(process_guid: string, wanted: { version: string; index: number }): Promise<void> {
-    const facts = await loadStartFacts(this.#options.db, process_guid, this.#options.settings.default_stack);
+    const facts = await loadStartFacts(this.#options.db, process_guid, this.#options.settings);
     if (!facts || facts.process.version !== wanted.version || wanted.index >= facts.process.instances) return;
     await this.#startOne(facts, wanted.index);
   }
@@ -193,7 +194,7 @@ export class Dispatcher implements AsyncDisposable {
       } catch {
         return;
       }
-      const facts = await loadStartFacts(db, process_guid, settings.default_stack);
+      const facts = await loadStartFacts(db, process_guid, settings);
       if (!facts || facts.process.version !== version) return;
       const { process } = facts;
       pending = pending.filter((index) => index < process.instances && !tracker.isAlive(process, index));

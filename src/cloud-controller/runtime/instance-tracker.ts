@@ -44,6 +44,8 @@ interface Trouble {
 // An order that its DEA does not name within so long came to nothing.
 const ORDER_GRACE_MS = 10_000;
 const ASK_AGAIN_MS = 1_000;
+/** The health manager tries a crashed index every 16 minutes at least; what is older is of a process that is gone. */
+const TROUBLE_KEPT_S = 24 * 3600;
 
 /**
  * What the DEAs say that they hold, process by process: fed by beats, by exits, and by our own orders, so that a question
@@ -128,6 +130,11 @@ export class InstanceTracker {
     const oldest = this.#clock.monotonic() - this.#silence_ms * 10;
     for (const [id, dea] of this.#deas) if (dea.heardAt_ms < oldest) this.forgetDea(id);
     for (const instance of this.#usage.keys()) if (!this.#held.has(instance)) this.#usage.delete(instance);
+    const longAgo_s = this.#clock.now() / 1000 - TROUBLE_KEPT_S;
+    for (const [guid, troubles] of this.#troubles) {
+      for (const [index, { since_s }] of troubles) if (since_s < longAgo_s) troubles.delete(index);
+      if (troubles.size === 0) this.#troubles.delete(guid);
+    }
   }
 
   forgetProcess(guid: string): void {

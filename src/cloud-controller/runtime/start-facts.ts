@@ -1,6 +1,8 @@
 import type { EgressRule } from '#contracts/dea.ts';
 import type { Db } from '../tables.ts';
 import { sql } from 'kysely';
+import { loadVcapServices } from '../service-credential-bindings/vcap-services.ts';
+import type { Vault } from '../service-secrets/vault.ts';
 import type { DropletRow, ProcessRow, StartedAs } from '../tables-apps.ts';
 
 /** An app with the names of where it is. */
@@ -30,6 +32,7 @@ export interface StartFacts {
   routes: RouteToApp[];
   group_variables: Record<string, string>;
   egress_rules: EgressRule[];
+  vcap_services: Record<string, unknown>;
 }
 
 const DEFAULT_PORT = 8080;
@@ -38,22 +41,24 @@ const DEFAULT_PORT = 8080;
 export async function loadStartFacts(
   db: Db,
   process_guid: string,
-  default_stack: string,
+  { default_stack, vault }: { default_stack: string; vault: Vault },
 ): Promise<StartFacts | undefined> {
   const process = await db.selectFrom('processes').selectAll().where('guid', '=', process_guid).executeTakeFirst();
   if (process?.state !== 'STARTED' || process.started_as === null) return undefined;
   const { started_as } = process;
-  const [app, droplet, routes, group_variables, egress_rules] = await Promise.all([
+  const [app, droplet, routes, group_variables, egress_rules, vcap_services] = await Promise.all([
     findAppInSpace(db, process.app_guid),
     db.selectFrom('droplets').selectAll().where('guid', '=', started_as.droplet_guid).executeTakeFirst(),
     loadRoutes(db, process.app_guid),
     loadVariableGroup(db, 'running'),
     loadEgressRules(db, process.app_guid, 'running'),
+    loadVcapServices(db, vault, process.app_guid),
   ]);
   if (!app || !droplet || droplet.sha256 === null) return undefined;
   const { sha256 } = droplet;
   const stack = droplet.stack ?? default_stack;
-  return { app, process, started_as, droplet: { ...droplet, sha256 }, stack, routes, group_variables, egress_rules };
+  const places = { app, process, started_as, droplet: { ...droplet, sha256 }, stack };
+  return { ...places, routes, group_variables, egress_rules, vcap_services };
 }
 
 export async function findAppInSpace(db: Db, app_guid: string): Promise<AppInSpace | undefined> {
