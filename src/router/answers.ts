@@ -121,3 +121,17 @@ export function reasonOf(status: number): string {
 export function bodyOf(answer: Answer): string {
   return answer.body ?? `${answer.status} ${reasonOf(answer.status)}: ${answer.message}\n`;
 }
+
+/** It as an HTTP/1.1 response; `connection` is a field line or empty. */
+export function answerText(
+  answer: Answer,
+  how: { requestId: string | undefined; connection: string; isHead: boolean },
+): string {
+  const body = bodyOf(answer);
+  const error = answer.routerError === undefined ? '' : `X-Cf-RouterError: ${answer.routerError}\r\n`;
+  const requestId = how.requestId === undefined ? '' : `X-Vcap-Request-Id: ${how.requestId}\r\n`;
+  return (
+    `HTTP/1.1 ${answer.status} ${reasonOf(answer.status)}\r\n${answer.fields ?? ''}Content-Length: ${Buffer.byteLength(body)}\r\n` +
+    `Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n${error}${requestId}${how.connection}\r\n${how.isHead ? '' : body}`
+  );
+}

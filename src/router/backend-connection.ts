@@ -1,5 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { describeError } from '#kernel/errors.ts';
+import type { Log } from '#kernel/log.ts';
 import type { BackendFault } from './answers.ts';
 import type { Backend, BackendUser } from './backend.ts';
 import { type BackendTls, faultOfTls, tlsOptionsFor } from './backend-tls.ts';
@@ -17,6 +19,7 @@ export interface BackendOptions {
   response_head_bytes: number;
   tls: BackendTls;
   now_ms: () => number;
+  log: Log;
 }
 
 /** All plain connections read into this one buffer: what is read is used or copied before the next read. */
@@ -168,10 +171,18 @@ export class BackendConnection implements Backend, Swept {
     if (user === undefined) {
       // Nobody asked: an idle connection that speaks is not to be trusted with a request.
       this.destroy();
-    } else if (this.#isInHead && !this.isTunnel) {
-      this.#readHead(bytes, end, user);
-    } else {
-      user.onBackendBytes(bytes, end);
+      return;
+    }
+    try {
+      if (this.#isInHead && !this.isTunnel) this.#readHead(bytes, end, user);
+      else user.onBackendBytes(bytes, end);
+    } catch (error) {
+      // A fault of ours costs the one request that met it, never the process.
+      this.#options.log.error(
+        { error: describeError(error), address: this.endpoint.address },
+        'response failed for a fault of the router',
+      );
+      this.#breakOff('malformed', user);
     }
   }
 

@@ -3,6 +3,7 @@ import { BackendConnection, type BackendOptions } from './backend-connection.ts'
 import { Http2Backend } from './http2-backend.ts';
 import { loadBackendTls } from './backend-tls.ts';
 import type { RouterConfig } from './config.ts';
+import type { Log } from '#kernel/log.ts';
 import type { Clock } from '#kernel/clock.ts';
 import type { Sweeper } from './sweeper.ts';
 import type { Endpoint } from './endpoint.ts';
@@ -13,7 +14,7 @@ export class Backends {
   readonly #maxIdle: number;
   #isClosed = false;
 
-  static create(config: RouterConfig, parts: { sweeper: Sweeper; clock: Clock }): Backends {
+  static create(config: RouterConfig, parts: { sweeper: Sweeper; clock: Clock; log: Log }): Backends {
     const { timeouts, limits } = config;
     const options: BackendOptions = {
       sweeper: parts.sweeper,
@@ -24,6 +25,7 @@ export class Backends {
       response_head_bytes: limits.response_head_bytes,
       tls: loadBackendTls(config.backend_tls),
       now_ms: () => parts.clock.monotonic(),
+      log: parts.log,
     };
     return new Backends(options, limits.max_idle_conns_per_backend);
   }

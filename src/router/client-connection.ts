@@ -3,7 +3,8 @@
  * the bytes of the client's side; what becomes of a request is its Exchange's to decide.
  */
 import type { Socket } from 'node:net';
-import { type Answer, bodyOf, headTimeout, malformed, reasonOf } from './answers.ts';
+import { describeError } from '#kernel/errors.ts';
+import { type Answer, answerText, bodyOf, headTimeout, malformed, unknownFailure } from './answers.ts';
 import type { ResponsePiece } from './backend.ts';
 import { BackendConnection } from './backend-connection.ts';
 import { BodyReader, Framing } from './body-reader.ts';
@@ -58,7 +59,7 @@ export class ClientConnection implements Front, Swept {
     this.remoteAddress = remote.remoteAddress;
     this.remoteText = remote.remoteText;
     this.#deadline_ms = core.monotonic_ms() + core.config.timeouts.request_head_s * 1000;
-    socket.on('data', (bytes: Buffer) => this.#onData(bytes));
+    socket.on('data', (bytes: Buffer) => this.#guard(() => this.#onData(bytes)));
     socket.on('end', () => this.#onEnd());
     socket.on('error', () => socket.destroy());
     socket.on('close', () => this.#onClose());
@@ -99,6 +100,20 @@ export class ClientConnection implements Front, Swept {
   }
 
   // --- what the client says
+
+  /** A fault of ours costs the one request that met it, never the process. */
+  #guard(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#core.log.error({ error: describeError(error) }, 'request failed for a fault of the router');
+      const exchange = this.#exchange;
+      this.#mayContinue = false;
+      this.#isReading = false;
+      if (exchange === undefined || exchange.isResponding) this.#socket.destroy();
+      else exchange.refuse(unknownFailure);
+    }
+  }
 
   #onData(bytes: Buffer): void {
     if (this.#state === State.tunnel) return this.#tunnel?.fromClient(bytes);
@@ -334,15 +349,8 @@ export class ClientConnection implements Front, Swept {
       this.#hasEnded ||
       this.#core.isDraining;
     if (isLast) this.#mayContinue = false;
-    const body = bodyOf(answer);
-    const error = answer.routerError === undefined ? '' : `X-Cf-RouterError: ${answer.routerError}\r\n`;
-    const requestId = exchange === undefined ? '' : `X-Vcap-Request-Id: ${exchange.requestId}\r\n`;
     const connection = isLast ? 'Connection: close\r\n' : exchange.head.isHttp10 ? 'Connection: keep-alive\r\n' : '';
-    this.#socket.write(
-      `HTTP/1.1 ${answer.status} ${reasonOf(answer.status)}\r\n${answer.fields ?? ''}Content-Length: ${Buffer.byteLength(body)}\r\n` +
-        `Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n${error}${requestId}${connection}\r\n${isHead ? '' : body}`,
-      'latin1',
-    );
+    this.#socket.write(answerText(answer, { requestId: exchange?.requestId, connection, isHead }), 'latin1');
   }
 
   /** After a response: ready for the next request, or closing. */

@@ -9,6 +9,8 @@ import {
 } from 'node:http2';
 import { connect as connectTcp } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+import { describeError } from '#kernel/errors.ts';
+import type { Log } from '#kernel/log.ts';
 import { type BackendFault, reasonOf } from './answers.ts';
 import type { Backend, BackendUser } from './backend.ts';
 import type { BackendOptions } from './backend-connection.ts';
@@ -86,6 +88,7 @@ export class Http2Backend implements Backend {
   readonly takesPayload = true;
   isReady = false;
   readonly #session: Http2Session;
+  readonly #log: Log;
   #user: BackendUser | undefined;
   #stream: ClientHttp2Stream | undefined;
   #hasResponse = false;
@@ -93,6 +96,7 @@ export class Http2Backend implements Backend {
   constructor(endpoint: Endpoint, user: BackendUser, options: BackendOptions) {
     this.endpoint = endpoint;
     this.#user = user;
+    this.#log = options.log;
     const kept = endpoint.http2?.isUsable === true ? endpoint.http2 : undefined;
     this.served = kept?.isReady === true ? 1 : 0;
     this.#session = kept ?? (endpoint.http2 = new Http2Session(endpoint, options));
@@ -115,11 +119,11 @@ export class Http2Backend implements Backend {
       endStream: body === '' && !hasMore,
     });
     this.#stream = stream;
-    stream.on('headers', (headers) => this.#user?.onInterim(headOf(headers)));
+    stream.on('headers', (headers) => this.#guard(() => this.#user?.onInterim(headOf(headers))));
     stream.on('response', (headers, flags) =>
-      this.#onResponse(headers, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0),
+      this.#guard(() => this.#onResponse(headers, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0)),
     );
-    stream.on('data', (bytes: Buffer) => this.#user?.onBackendBytes(bytes, bytes.length));
+    stream.on('data', (bytes: Buffer) => this.#guard(() => this.#user?.onBackendBytes(bytes, bytes.length)));
     stream.on('trailers', (headers) => this.#user?.onBackendTrailers(linesOf(headers)));
     stream.on('drain', () => this.#user?.onBackendDrain());
     stream.on('end', () => this.#hasResponse && this.#closed('reset', true));
@@ -154,6 +158,21 @@ export class Http2Backend implements Backend {
   destroy(): void {
     this.#user = undefined;
     if (this.#stream !== undefined && !this.#stream.closed) this.#stream.close(constants.NGHTTP2_CANCEL);
+  }
+
+  /** A fault of ours costs the one request that met it, never the process. */
+  #guard(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#log.error(
+        { error: describeError(error), address: this.endpoint.address },
+        'response failed for a fault of the router',
+      );
+      const user = this.#user;
+      this.destroy();
+      user?.onBackendClosed(this, 'malformed', false);
+    }
   }
 
   #onResponse(headers: IncomingHttpHeaders & IncomingHttpStatusHeader, isEnd: boolean): void {

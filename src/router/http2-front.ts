@@ -138,6 +138,7 @@ export class Http2Front implements Front, Swept {
   }
 
   answer(answer: Answer): void {
+    // Nobody is left to hear it when the client reset the stream.
     if (this.#stream.headersSent || this.#stream.destroyed) return;
     const isHead = this.#exchange.head.method === 'HEAD';
     const body = bodyOf(answer);

@@ -25,7 +25,7 @@ export async function start(config: RouterConfig, context: ComponentContext): Pr
   const { log, clock } = context;
   await using stack = new AsyncDisposableStack();
   const sweeper = stack.use(new Sweeper(clock));
-  const backends = Backends.create(config, { sweeper, clock });
+  const backends = Backends.create(config, { sweeper, clock, log });
   const table = new RouteTable({
     now_ms: () => clock.monotonic(),
     droplet_stale_threshold_s: config.droplet_stale_threshold_s,

@@ -52,6 +52,37 @@ describe('the router keeps the rules', () => {
     assert.equal(served, 4);
   });
 
+  it('an instance that dies under load costs no idempotent request while another lives', async () => {
+    await using one = await RawBackend.answering(ok('one'));
+    const two = await RawBackend.answering(ok('two'));
+    for (const { port } of [one, two]) await router.register({ host: '127.0.0.1', port, uris: ['load.test'] });
+    const heard: string[] = [];
+    const over = new AbortController();
+    const load = Array.from({ length: 2 }, async () => {
+      while (!over.signal.aborted) heard.push(await talk(router.port, get('load.test')));
+    });
+    await eventually(
+      'both answering',
+      () => heard.some((text) => text.endsWith('one')) && heard.some((text) => text.endsWith('two')),
+    );
+    await two[Symbol.asyncDispose]();
+    const then = heard.length;
+    await eventually('much more served', () => heard.length > then + 100);
+    over.abort();
+    await Promise.all(load);
+    assert.deepEqual(
+      heard.filter((text) => !text.startsWith('HTTP/1.1 200')),
+      [],
+    );
+  });
+
+  it('several processes share the port where they are told to', async () => {
+    const port = await freePort();
+    await using first = await TestRouter.start({ port, reuse_port: true });
+    await using second = await TestRouter.start({ port, reuse_port: true });
+    assert.deepEqual([first.port, second.port], [port, port]);
+  });
+
   it('a request with a body that may have been processed is not sent twice', async () => {
     let heard = 0;
     await using backend = await RawBackend.start((socket) => {
