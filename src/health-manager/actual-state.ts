@@ -2,10 +2,24 @@ import { beatDigest } from '#contracts/beat-digest.ts';
 import type { DeaHeartbeat, DropletExited, HeartbeatInstance } from '#contracts/dea.ts';
 import type { ActualInstance } from './plan.ts';
 
+/** What is read of a beat. */
+export type Beat = Pick<DeaHeartbeat, 'dea' | 'digest' | 'droplets'>;
+
+/** All there is of an instance, once, however many lists it is in: there may be a million. */
+interface Held extends ActualInstance {
+  droplet: string;
+  routable: boolean;
+  /** The full beat that named it last. */
+  beat: number;
+}
+
 interface Dea {
+  id: string;
   seenAt: number;
-  digest: string;
-  instances: Map<string, HeartbeatInstance>;
+  /** Undefined until its list was heard, which it was first missed at `unknownSince`. */
+  digest: string | undefined;
+  unknownSince: number;
+  instances: Held[];
 }
 
 export interface Changes {
@@ -21,10 +35,14 @@ export interface Changes {
  */
 export class ActualState {
   readonly #deas = new Map<string, Dea>();
-  readonly #byDroplet = new Map<string, Map<string, ActualInstance>>();
+  readonly #instances = new Map<string, Held>();
+  readonly #byDroplet = new Map<string, Held[]>();
   readonly #silence_ms: number;
+  readonly #unknown = new Set<Dea>();
+  #learnedAt = -Infinity;
   #flowSince: number | undefined;
   #lastBeatAt = -Infinity;
+  #beats = 0;
 
   constructor(options: { silence_ms: number }) {
     this.#silence_ms = options.silence_ms;
@@ -32,13 +50,14 @@ export class ActualState {
 
   /**
    * Whether it may be acted on: beats have come for as long as a DEA may be silent, so that each one alive has been heard,
-   * and they still come.
+   * they still come, and no DEA that beats has still to say what it holds. For one that never says it is not waited for ever.
    */
   isFresh(now: number): boolean {
     return (
       this.#flowSince !== undefined &&
       now - this.#flowSince >= this.#silence_ms &&
-      now - this.#lastBeatAt < this.#silence_ms
+      now - this.#lastBeatAt < this.#silence_ms &&
+      !this.#isWaitingForLists(now)
     );
   }
 
@@ -48,29 +67,41 @@ export class ActualState {
     for (const dea of this.#deas.values()) dea.seenAt = now;
   }
 
+  /** We were not there to listen for `ms`: nobody's silence counts for as long. */
+  excuse(ms: number): void {
+    for (const dea of this.#deas.values()) dea.seenAt += ms;
+    this.#lastBeatAt += ms;
+    if (this.#flowSince !== undefined) this.#flowSince += ms;
+  }
+
   /** Takes a beat. `unknown: true` asks for a full one, since the digest is not that of the list held. */
-  beat(beat: DeaHeartbeat, now: number): Changes & { unknown: boolean } {
+  beat(beat: Beat, now: number): Changes & { unknown: boolean } {
     if (this.#flowSince === undefined || now - this.#lastBeatAt >= this.#silence_ms) this.#flowSince = now;
     this.#lastBeatAt = now;
     const changes: Changes = { droplets: new Set(), lost: [] };
-    const known = this.#deas.get(beat.dea);
-    if (known) known.seenAt = now;
-    if (!beat.droplets) return { ...changes, unknown: known?.digest !== beat.digest };
-    const instances = new Map(beat.droplets.map((held) => [held.instance, held]));
-    for (const old of known?.instances.values() ?? []) {
-      if (!instances.has(old.instance)) this.#remove(old.droplet, old.instance, changes);
-    }
-    for (const held of instances.values()) this.#put(beat.dea, held, now, changes);
-    this.#deas.set(beat.dea, { seenAt: now, digest: beat.digest, instances });
+    const dea = this.#deaOf(beat.dea, now);
+    dea.seenAt = now;
+    if (!beat.droplets) return { ...changes, unknown: dea.digest !== beat.digest };
+    this.#beats += 1;
+    const instances = beat.droplets.map((held) => this.#put(dea, held, now, changes));
+    const gone = dea.instances.filter((held) => held.beat !== this.#beats && held.dea === dea.id);
+    dea.instances = instances;
+    for (const held of gone) this.#remove(held, changes);
+    dea.digest = beat.digest;
+    if (this.#unknown.delete(dea)) this.#learnedAt = now;
     return { ...changes, unknown: false };
   }
 
   /** An instance is gone, whatever the reason. */
   exited(exit: DropletExited): Changes {
     const changes: Changes = { droplets: new Set([exit.droplet]), lost: [] };
+    const held = this.#instances.get(exit.instance);
     const dea = this.#deas.get(exit.dea);
-    if (dea?.instances.delete(exit.instance) === true) dea.digest = beatDigest([...dea.instances.values()]);
-    this.#remove(exit.droplet, exit.instance, changes);
+    if (held && dea?.instances.includes(held) === true) {
+      dea.instances = dea.instances.filter((other) => other !== held);
+      dea.digest = beatDigest(dea.instances);
+    }
+    if (held) this.#remove(held, changes);
     if (exit.reason === 'DEA_EVACUATION' || exit.reason === 'DEA_SHUTDOWN') {
       changes.lost.push({ droplet: exit.droplet, version: exit.version, index: exit.index });
     }
@@ -83,17 +114,21 @@ export class ActualState {
     for (const [id, dea] of this.#deas) {
       if (now - dea.seenAt < this.#silence_ms) continue;
       this.#deas.delete(id);
+      this.#unknown.delete(dea);
       changes.deas.push(id);
-      for (const held of dea.instances.values()) {
-        this.#remove(held.droplet, held.instance, changes);
+      for (const held of dea.instances) {
+        // Another DEA may have said since that it holds it.
+        if (held.dea !== id) continue;
+        this.#remove(held, changes);
         changes.lost.push({ droplet: held.droplet, version: held.version, index: held.index });
       }
     }
     return changes;
   }
 
-  instancesOf(droplet: string): ActualInstance[] {
-    return [...(this.#byDroplet.get(droplet)?.values() ?? [])];
+  /** Not a copy: it changes with the next message. */
+  instancesOf(droplet: string): readonly ActualInstance[] {
+    return this.#byDroplet.get(droplet) ?? [];
   }
 
   droplets(): IterableIterator<string> {
@@ -104,20 +139,63 @@ export class ActualState {
     return this.#deas.size;
   }
 
-  #put(dea: string, held: HeartbeatInstance, now: number, changes: Changes): void {
-    const list = this.#byDroplet.get(held.droplet) ?? new Map<string, ActualInstance>();
-    const known = list.get(held.instance);
-    if (known?.state === held.state && known.version === held.version && known.dea === dea) return;
-    const { instance, version, index, state } = held;
-    list.set(instance, { instance, dea, version, index, state, since: now });
-    this.#byDroplet.set(held.droplet, list);
-    changes.droplets.add(held.droplet);
+  #isWaitingForLists(now: number): boolean {
+    for (const dea of this.#unknown) {
+      const isThere = now - dea.seenAt < this.#silence_ms;
+      if (isThere && now - Math.max(dea.unknownSince, this.#learnedAt) < 2 * this.#silence_ms) return true;
+    }
+    return false;
   }
 
-  #remove(droplet: string, instance: string, changes: Changes): void {
-    const list = this.#byDroplet.get(droplet);
-    if (list?.delete(instance) !== true) return;
-    if (list.size === 0) this.#byDroplet.delete(droplet);
-    changes.droplets.add(droplet);
+  #deaOf(id: string, now: number): Dea {
+    const known = this.#deas.get(id);
+    if (known) return known;
+    const dea: Dea = { id, seenAt: now, digest: undefined, unknownSince: now, instances: [] };
+    this.#deas.set(id, dea);
+    this.#unknown.add(dea);
+    return dea;
+  }
+
+  #put(dea: Dea, said: HeartbeatInstance, now: number, changes: Changes): Held {
+    const known = this.#instances.get(said.instance);
+    if (known) {
+      known.beat = this.#beats;
+      known.routable = said.routable;
+      if (known.state === said.state && known.version === said.version && known.dea === dea.id) return known;
+      known.state = said.state;
+      known.version = said.version;
+      known.dea = dea.id;
+      known.since = now;
+      changes.droplets.add(known.droplet);
+      return known;
+    }
+    const siblings = this.#byDroplet.get(said.droplet);
+    // Each message brings texts of its own: the same ones are kept once.
+    const [sibling] = siblings ?? [];
+    const held: Held = {
+      instance: said.instance,
+      droplet: sibling?.droplet ?? said.droplet,
+      version: sibling?.version === said.version ? sibling.version : said.version,
+      dea: dea.id,
+      index: said.index,
+      state: said.state,
+      since: now,
+      routable: said.routable,
+      beat: this.#beats,
+    };
+    this.#instances.set(held.instance, held);
+    if (siblings) siblings.push(held);
+    else this.#byDroplet.set(held.droplet, [held]);
+    changes.droplets.add(held.droplet);
+    return held;
+  }
+
+  #remove(held: Held, changes: Changes): void {
+    if (this.#instances.get(held.instance) !== held) return;
+    this.#instances.delete(held.instance);
+    const siblings = this.#byDroplet.get(held.droplet) ?? [];
+    siblings.splice(siblings.indexOf(held), 1);
+    if (siblings.length === 0) this.#byDroplet.delete(held.droplet);
+    changes.droplets.add(held.droplet);
   }
 }

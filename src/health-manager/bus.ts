@@ -1,19 +1,45 @@
 import { randomUUID } from 'node:crypto';
 import type { Bus } from '#bus/bus.ts';
 import { dropletUpdated } from '#contracts/cloud-controller.ts';
-import { deaBeat, deaHeartbeat, dropletExited } from '#contracts/dea.ts';
+import { deaBeat, DeaHeartbeat, deaHeartbeat, dropletExited } from '#contracts/dea.ts';
 import { hm9000Start, hm9000Stop } from '#contracts/health-manager.ts';
+import { topic } from '#contracts/topic.ts';
 import type { Clock } from '#kernel/clock.ts';
+import { BeatRequests } from './beat-requests.ts';
 import type { Step } from './plan.ts';
 import type { Reconciler } from './reconciler.ts';
 
-/** Feeds what the bus says into the reconciler. `nudge` is called for what should be acted on at once. */
-export function hearBus(options: { bus: Bus; clock: Clock; reconciler: Reconciler; nudge: () => void }): Disposable {
-  const { bus, clock, reconciler, nudge } = options;
+/** Usage figures are not read here, and not checked either: at a thousand DEAs that would cost more than all the rest. */
+const heartbeatWithoutUsage = topic(deaHeartbeat.subject, DeaHeartbeat.omit({ usage: true }));
+
+const FULL_BEATS_AT_ONCE = 50;
+const FULL_BEAT_PATIENCE_MS = 2_000;
+
+export interface HearingOptions {
+  bus: Bus;
+  clock: Clock;
+  reconciler: Reconciler;
+  /** Called for what should be acted on at once. */
+  nudge: () => void;
+  isLeader: () => boolean;
+  onBeat: () => void;
+}
+
+/** Feeds what the bus says into the reconciler, also what another health manager asks for while it leads. */
+export function hearBus(options: HearingOptions): Disposable {
+  const { bus, clock, reconciler, nudge, isLeader, onBeat } = options;
   const stack = new DisposableStack();
+  const requests = new BeatRequests({
+    at_once: FULL_BEATS_AT_ONCE,
+    patience_ms: FULL_BEAT_PATIENCE_MS,
+    ask: (dea) => void bus.publish(deaBeat, { dea }),
+  });
   stack.use(
-    bus.subscribe(deaHeartbeat, (beat) => {
-      if (reconciler.beat(beat, clock.monotonic())) bus.publish(deaBeat, { dea: beat.dea });
+    bus.subscribe(heartbeatWithoutUsage, (beat) => {
+      const now = clock.monotonic();
+      onBeat();
+      if (reconciler.beat(beat, now)) requests.want(beat.dea, now);
+      else if (beat.droplets) requests.heard(beat.dea, now);
     }),
   );
   stack.use(
@@ -29,12 +55,16 @@ export function hearBus(options: { bus: Bus; clock: Clock; reconciler: Reconcile
     }),
   );
   stack.use(
-    bus.onReconnect(() => {
-      reconciler.interrupt(clock.monotonic());
-      bus.publish(deaBeat, {});
+    bus.subscribe(hm9000Start, ({ droplet, version, instance_index: index }) => {
+      if (!isLeader()) reconciler.asked({ do: 'start', droplet, version, index }, clock.monotonic());
     }),
   );
-  bus.publish(deaBeat, {});
+  stack.use(
+    bus.subscribe(hm9000Stop, ({ droplet, version, instance_index: index, instance_guid: instance }) => {
+      if (!isLeader()) reconciler.asked({ do: 'stop', droplet, version, index, instance }, clock.monotonic());
+    }),
+  );
+  stack.use(bus.onReconnect(() => reconciler.interrupt(clock.monotonic())));
   return stack;
 }
 
@@ -52,7 +82,8 @@ export function ask(bus: Bus, step: Step): boolean {
         version,
         instance_guid: step.instance,
         instance_index: step.index,
-        is_duplicate: step.why === 'duplicate',
+        // Both leave another instance serving the index, without which the cloud controller would not let it go.
+        is_duplicate: step.why === 'duplicate' || step.why === 'evacuated',
       });
     default:
       return step satisfies never;

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { ReconcilerOptions } from './reconciler.ts';
 
 const seconds = z.number().positive();
 
@@ -27,7 +28,26 @@ export const HealthManagerConfig = z.strictObject({
   first_backoff_s: seconds.default(30),
   max_backoff_s: seconds.default(960),
   crash_count_ttl_s: seconds.default(1920).describe('an index that was quiet so long starts its count anew'),
-  max_starts_per_round: z.number().int().min(1).default(500).describe('starts asked for each quarter second'),
+  max_starts_per_round: z.number().int().min(1).default(5000).describe('starts asked for each quarter second'),
   lock_ttl_s: seconds.default(2).describe('a leader that is silent so long has lost its lead'),
 });
 export type HealthManagerConfig = z.infer<typeof HealthManagerConfig>;
+
+const MISSED_BEATS = 3;
+
+export function reconcilerOptions(config: HealthManagerConfig): ReconcilerOptions {
+  return {
+    silence_ms: config.heartbeat_period_s * MISSED_BEATS * 1000,
+    desired_ttl_ms: config.desired_ttl_s * 1000,
+    crash_count_ttl_ms: config.crash_count_ttl_s * 1000,
+    max_starts_per_round: config.max_starts_per_round,
+    missing_grace_ms: config.missing_grace_s * 1000,
+    start_keep_alive_ms: config.start_keep_alive_s * 1000,
+    stop_keep_alive_ms: config.stop_keep_alive_s * 1000,
+    duplicate_delay_ms: config.duplicate_delay_s * 1000,
+    duplicate_stagger_ms: config.duplicate_stagger_s * 1000,
+    crashes_before_backoff: config.crashes_before_backoff,
+    first_backoff_ms: config.first_backoff_s * 1000,
+    max_backoff_ms: config.max_backoff_s * 1000,
+  };
+}

@@ -15,6 +15,8 @@ export async function fetchDesiredState(options: {
   cc_url: string;
   credentials: Credentials;
   batch_size: number;
+  /** Called with each process; what it returns is kept in its place. */
+  same: (process: DesiredProcess) => DesiredProcess;
 }): Promise<DesiredProcess[]> {
   const all: DesiredProcess[] = [];
   let token: string | null = '';
@@ -24,7 +26,7 @@ export async function fetchDesiredState(options: {
       ...(token && { bulk_token: token }),
     }).toString();
     const batch: BulkApps = await fetchBatch(`${options.cc_url}/internal/bulk/apps?${query}`, options.credentials);
-    all.push(...batch.results);
+    for (const process of batch.results) all.push(options.same(process));
     token = batch.bulk_token;
   }
   return all;

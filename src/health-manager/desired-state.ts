@@ -42,22 +42,29 @@ export class DesiredState {
 
   /** Takes a whole reading; returns the processes of which something changed. */
   replace(processes: readonly DesiredProcess[], times: { askedAt: number; now: number }): Set<string> {
-    const next = new Map(processes.map((process) => [process.droplet, process]));
+    const next = new Map<string, DesiredProcess>();
+    for (const process of processes) next.set(process.droplet, this.same(process));
     for (const hinted of this.#hintedAt.values()) this.#set(next, hinted);
     const changed = new Set<string>();
     for (const droplet of this.#processes.keys()) if (!next.has(droplet)) changed.add(droplet);
     for (const [droplet, process] of next) {
       const old = this.#processes.get(droplet);
-      if (!old || !isSame(old, process)) changed.add(droplet);
+      if (old !== process) changed.add(droplet);
     }
     this.#processes = next;
     this.#fetchedAt = times.askedAt;
     return changed;
   }
 
+  /** What is held already when it says the same, so that a reading of what did not change leaves nothing behind. */
+  same(process: DesiredProcess): DesiredProcess {
+    const known = this.#processes.get(process.droplet);
+    return known && isSame(known, process) ? known : process;
+  }
+
   #set(map: Map<string, DesiredProcess>, process: DesiredProcess): void {
     if (process.instances === 0 && process.state === 'STOPPED') map.delete(process.droplet);
-    else map.set(process.droplet, process);
+    else map.set(process.droplet, this.same(process));
   }
 }
 

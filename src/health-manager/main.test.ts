@@ -35,6 +35,11 @@ async function simulatedCloudController(processes: BulkApps['results']): Promise
   };
 }
 
+async function varz(address: string): Promise<Record<string, unknown>> {
+  const headers = { authorization: `Basic ${Buffer.from('u:p').toString('base64')}` };
+  return (await (await fetch(`http://${address}/varz`, { headers })).json()) as Record<string, unknown>;
+}
+
 describe('the health manager', () => {
   it('asks over the bus for the crashed and the missing, and for nothing while the bus is away', async () => {
     await using nats = await TestNats.start();
@@ -75,11 +80,13 @@ describe('the health manager', () => {
       100,
       () => void bus.publish(deaHeartbeat, { dea: 'one', droplets: list, digest: beatDigest(list) }),
     );
-    await using _manager = await start(config, { log: silentLog, clock: systemClock });
+    await using manager = await start(config, { log: silentLog, clock: systemClock });
     await eventually('the missing is asked for', () => asked.length > 0);
+    const isFresh = async (): Promise<boolean> => (await varz(manager.addresses['status'] ?? ''))['Fresh'] === 1;
     await nats.kill();
+    await eventually('it knows that it hears nothing', async () => !(await isFresh()));
     await nats.resume();
-    await eventually('the bus is back', () => bus.isConnected);
+    await eventually('it hears again', async () => await isFresh());
     list = [];
     bus.publish(dropletExited, {
       ...instance,

@@ -10,32 +10,18 @@ import { StatusServer } from '#http/status-server.ts';
 import type { ComponentContext, RunningComponent } from '#kernel/component.ts';
 import { describeError } from '#kernel/errors.ts';
 import { ask, hearBus } from './bus.ts';
-import type { HealthManagerConfig } from './config.ts';
+import { type HealthManagerConfig, reconcilerOptions } from './config.ts';
 import { fetchDesiredState } from './desired-source.ts';
 import { Metrics } from './metrics.ts';
 import { Reconciler } from './reconciler.ts';
 
 const ROUND_MS = 250;
-const MISSED_BEATS = 3;
 
 export async function start(config: HealthManagerConfig, context: ComponentContext): Promise<RunningComponent> {
   const { log, clock } = context;
   await using stack = new AsyncDisposableStack();
   const bus = stack.use(await Bus.connect({ servers: config.nats_servers, name: 'health-manager', log }));
-  const reconciler = new Reconciler({
-    silence_ms: config.heartbeat_period_s * MISSED_BEATS * 1000,
-    desired_ttl_ms: config.desired_ttl_s * 1000,
-    crash_count_ttl_ms: config.crash_count_ttl_s * 1000,
-    max_starts_per_round: config.max_starts_per_round,
-    missing_grace_ms: config.missing_grace_s * 1000,
-    start_keep_alive_ms: config.start_keep_alive_s * 1000,
-    stop_keep_alive_ms: config.stop_keep_alive_s * 1000,
-    duplicate_delay_ms: config.duplicate_delay_s * 1000,
-    duplicate_stagger_ms: config.duplicate_stagger_s * 1000,
-    crashes_before_backoff: config.crashes_before_backoff,
-    first_backoff_ms: config.first_backoff_s * 1000,
-    max_backoff_ms: config.max_backoff_s * 1000,
-  });
+  const reconciler = new Reconciler(reconcilerOptions(config));
   const lock = stack.use(new LeaderLock({ bus, name: 'health-manager', ttl_ms: config.lock_ttl_s * 1000, log }));
   const status = stack.use(
     await StatusServer.start({
@@ -47,15 +33,29 @@ export async function start(config: HealthManagerConfig, context: ComponentConte
   );
   const metrics = new Metrics({ registry: status.registry, reconciler, clock, isLeader: () => lock.isLeader });
 
+  let wasFresh = false;
   const round = (): void => {
-    if (!bus.isConnected || !lock.isLeader) return;
-    const { steps, lostDeas } = reconciler.round(clock.monotonic());
-    for (const dea of lostDeas) log.warn({ dea }, 'dea silent, its instances count as gone');
-    for (const step of steps) {
-      ask(bus, step);
-      metrics.count(step);
-      log.info({ ...step }, step.do === 'start' ? 'start asked for' : 'stop asked for');
+    const now = clock.monotonic();
+    reconciler.wake(now);
+    if (!bus.isConnected) return;
+    const { steps, lostDeas } = reconciler.round(now, { isLeading: lock.isLeader });
+    for (const step of steps) ask(bus, step);
+    metrics.round(clock.monotonic() - now, steps);
+    if (reconciler.isFresh(now) !== wasFresh) {
+      wasFresh = !wasFresh;
+      log.info({ deas: reconciler.actual.deaCount }, wasFresh ? 'knowledge fresh' : 'knowledge not fresh');
     }
+    for (const dea of lostDeas) log.warn({ dea }, 'dea silent, its instances count as gone');
+    for (const step of steps) log.info({ ...step }, step.do === 'start' ? 'start asked for' : 'stop asked for');
+  };
+  let isNudged = false;
+  const nudge = (): void => {
+    if (isNudged) return;
+    isNudged = true;
+    setImmediate(() => {
+      isNudged = false;
+      round();
+    });
   };
   const read = async (): Promise<void> => {
     const askedAt = clock.monotonic();
@@ -65,14 +65,16 @@ export async function start(config: HealthManagerConfig, context: ComponentConte
         cc_url: config.cc_url,
         credentials: config.internal_api,
         batch_size: config.bulk_batch_size,
+        same: (process) => reconciler.desired.same(process),
       });
       reconciler.fetched(processes, { askedAt, now: clock.monotonic() });
+      metrics.synced(clock.monotonic() - askedAt);
     } catch (error) {
       log.warn({ error: describeError(error) }, 'desired state not read');
     }
   };
 
-  stack.use(hearBus({ bus, clock, reconciler, nudge: () => setImmediate(round) }));
+  stack.use(hearBus({ bus, clock, reconciler, nudge, isLeader: () => lock.isLeader, onBeat: () => metrics.beat() }));
   stack.use(
     announceComponent({
       bus,
@@ -92,6 +94,7 @@ export async function start(config: HealthManagerConfig, context: ComponentConte
     else await read();
   });
   stack.use(first);
+  log.info({ status: status.address }, 'serving');
   const running = stack.move();
   return { addresses: { status: status.address }, [Symbol.asyncDispose]: async () => await running.disposeAsync() };
 }

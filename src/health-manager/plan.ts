@@ -73,6 +73,17 @@ export interface Plan {
 
 const isLive = (instance: ActualInstance): boolean => instance.state === 'STARTING' || instance.state === 'RUNNING';
 
+/** Whether each desired index has one running instance of the desired version and there is nothing besides: nothing to plan. */
+export function isAsDesired(desired: DesiredProcess, actual: readonly ActualInstance[]): boolean {
+  if (desired.state !== 'STARTED' || actual.length !== desired.instances) return false;
+  const seen = new Set<number>();
+  for (const { index, state, version } of actual) {
+    if (state !== 'RUNNING' || version !== desired.version || index < 0 || index >= desired.instances) return false;
+    if (actual.length > 1) seen.add(index);
+  }
+  return actual.length <= 1 || seen.size === actual.length;
+}
+
 /** How long after the n-th crash in a row (from 1) its index is started again: 0, 0, 0, 30 s, 60 s … 960 s. */
 export function backoff_ms(count: number, rules: PlanRules): number {
   const beyond = count - rules.crashes_before_backoff;

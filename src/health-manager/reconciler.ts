@@ -1,8 +1,23 @@
 import type { DesiredProcess } from '#contracts/cloud-controller.ts';
-import type { DeaHeartbeat, DropletExited } from '#contracts/dea.ts';
-import { ActualState, type Changes } from './actual-state.ts';
+import type { DropletExited } from '#contracts/dea.ts';
+import { ActualState, type Beat, type Changes } from './actual-state.ts';
+import { Backlog } from './backlog.ts';
 import { DesiredState } from './desired-state.ts';
-import { planProcess, type IndexMemory, type PlanRules, type ProcessMemory, type Step } from './plan.ts';
+import { isAsDesired, planProcess, type IndexMemory, type PlanRules, type ProcessMemory, type Step } from './plan.ts';
+
+export interface Counts {
+  desiredApps: number;
+  desiredInstances: number;
+  pendingStaging: number;
+  /** Apps of which every desired index runs, and those of which some do not. */
+  completeApps: number;
+  incompleteApps: number;
+  runningInstances: number;
+  missingIndices: number;
+  /** Those of the missing that are down by a crash. */
+  crashedIndices: number;
+  undesiredApps: number;
+}
 
 export interface ReconcilerOptions extends PlanRules {
   silence_ms: number;
@@ -10,6 +25,12 @@ export interface ReconcilerOptions extends PlanRules {
   crash_count_ttl_ms: number;
   max_starts_per_round: number;
 }
+
+/** Timers are late by less than this on a busy machine. */
+const MIN_SLEEP_MS = 1000;
+
+type Start = Step & { do: 'start' };
+type Stop = Step & { do: 'stop' };
 
 /**
  * Keeps both sides, remembers what was asked, and says round by round which starts and stops to ask for. It knows no bus and no
@@ -22,7 +43,10 @@ export class Reconciler {
   readonly #memory = new Map<string, ProcessMemory>();
   readonly #dirty = new Set<string>();
   readonly #due = new Map<string, number>();
+  readonly #backlog = new Backlog();
   #wasFresh = false;
+  #wasLeading = true;
+  #wokeAt: number | undefined;
   /** What is found missing now was so since then: while knowledge became fresh all were listened to already. */
   #listeningSince = Infinity;
 
@@ -33,7 +57,7 @@ export class Reconciler {
   }
 
   /** Takes a beat; true when the DEA should be asked for a full one. */
-  beat(beat: DeaHeartbeat, now: number): boolean {
+  beat(beat: Beat, now: number): boolean {
     const { unknown, ...changes } = this.actual.beat(beat, now);
     this.#note(changes);
     return unknown;
@@ -53,6 +77,7 @@ export class Reconciler {
   /** The whole desired state was read, beginning at `askedAt`. */
   fetched(processes: readonly DesiredProcess[], times: { askedAt: number; now: number }): void {
     for (const droplet of this.desired.replace(processes, times)) this.#dirty.add(droplet);
+    this.lookAtAll();
   }
 
   interrupt(now: number): void {
@@ -64,10 +89,36 @@ export class Reconciler {
   }
 
   /**
-   * What to ask for now, most urgent first: apps with the least left. Silent DEAs are forgotten here. On stale knowledge it is
-   * nothing, and all is looked at anew once it is fresh.
+   * Another health manager asked for this: should it fall silent, we do not ask for it again.
    */
-  round(now: number): { steps: Step[]; lostDeas: string[] } {
+  asked(
+    step: { do: 'start' | 'stop'; droplet: string; version: string; index: number; instance?: string },
+    now: number,
+  ): void {
+    const memory = this.#memoryOf(step.droplet);
+    if (step.instance !== undefined) memory.askedStopAt.set(step.instance, now);
+    else {
+      memory.version ??= step.version;
+      if (memory.version === step.version) this.#indexMemory(step).askedStartAt = now;
+    }
+    this.#dirty.add(step.droplet);
+  }
+
+  /**
+   * To be called every so often: when the call before is long ago we did not run (a machine that slept, a process that was
+   * stopped), and what was not heard meanwhile is nobody's silence.
+   */
+  wake(now: number): void {
+    const slept_ms = now - (this.#wokeAt ?? now);
+    this.#wokeAt = now;
+    if (slept_ms > Math.max(MIN_SLEEP_MS, this.#options.silence_ms / 4)) this.actual.excuse(slept_ms);
+  }
+
+  /**
+   * What to ask for now, most urgent first: apps with the least left. Silent DEAs are forgotten here. On stale knowledge it is
+   * nothing, and all is looked at anew once it is fresh. One that does not lead remembers all the same and asks for nothing.
+   */
+  round(now: number, role: { isLeading: boolean } = { isLeading: true }): { steps: Step[]; lostDeas: string[] } {
     if (!this.isFresh(now)) {
       this.#wasFresh = false;
       return { steps: [], lostDeas: [] };
@@ -77,29 +128,41 @@ export class Reconciler {
     if (!this.#wasFresh) {
       this.#wasFresh = true;
       this.#listeningSince = now - this.#options.silence_ms;
-      for (const droplet of this.desired.droplets()) this.#dirty.add(droplet);
-      for (const droplet of this.actual.droplets()) this.#dirty.add(droplet);
+      this.lookAtAll();
     }
+    if (role.isLeading !== this.#wasLeading) this.lookAtAll();
+    this.#wasLeading = role.isLeading;
     for (const [droplet, at] of this.#due) if (at <= now) this.#dirty.add(droplet);
-    const steps: Step[] = [];
-    for (const droplet of this.#dirty) steps.push(...this.#plan(droplet, now));
+    const starts: Start[] = [];
+    const stops: Stop[] = [];
+    for (const droplet of this.#dirty) {
+      this.#backlog.delete(droplet);
+      for (const step of this.#plan(droplet, now)) {
+        if (step.do === 'start') starts.push(step);
+        else stops.push(step);
+      }
+    }
     this.#dirty.clear();
+    const steps = role.isLeading ? this.#ask(starts, stops, now) : [];
     this.#listeningSince = Infinity;
-    return { steps: this.#limit(steps, now), lostDeas: expired.deas };
+    return { steps, lostDeas: expired.deas };
+  }
+
+  /** The next round compares everything, whether or not something was heard of it. */
+  lookAtAll(): void {
+    this.#backlog.clear();
+    for (const droplet of this.desired.droplets()) this.#dirty.add(droplet);
+    for (const droplet of this.actual.droplets()) this.#dirty.add(droplet);
   }
 
   /** What there is, for people to read; walks everything, so ask for it seldom. */
-  counts(): {
-    desiredApps: number;
-    desiredInstances: number;
-    runningInstances: number;
-    missingIndices: number;
-    crashedIndices: number;
-    undesiredApps: number;
-  } {
-    const counts = {
+  counts(): Counts {
+    const counts: Counts = {
       desiredApps: 0,
       desiredInstances: 0,
+      pendingStaging: 0,
+      completeApps: 0,
+      incompleteApps: 0,
       runningInstances: 0,
       missingIndices: 0,
       crashedIndices: 0,
@@ -107,32 +170,63 @@ export class Reconciler {
     };
     for (const droplet of this.desired.droplets()) {
       const process = this.desired.get(droplet);
-      if (process?.state !== 'STARTED') continue;
-      counts.desiredApps += 1;
-      counts.desiredInstances += process.instances;
-      const running = new Set(
-        this.actual
-          .instancesOf(droplet)
-          .flatMap((i) => (i.state === 'RUNNING' && i.version === process.version ? [i.index] : [])),
-      );
-      counts.missingIndices += Math.max(0, process.instances - running.size);
-      for (const memory of this.#memory.get(droplet)?.indices.values() ?? [])
-        if (memory.crash) counts.crashedIndices += 1;
+      if (process?.state === 'STARTED') this.#count(process, counts);
     }
     for (const droplet of this.actual.droplets()) {
-      counts.runningInstances += this.actual.instancesOf(droplet).filter((i) => i.state === 'RUNNING').length;
+      for (const { state } of this.actual.instancesOf(droplet)) if (state === 'RUNNING') counts.runningInstances += 1;
       if (this.desired.get(droplet)?.state !== 'STARTED') counts.undesiredApps += 1;
     }
     return counts;
   }
 
-  /** Asked for, from now on remembered. */
-  #limit(steps: Step[], now: number): Step[] {
-    const starts = steps.filter((step) => step.do === 'start').sort((one, other) => other.urgency - one.urgency);
-    const taken = starts.slice(0, this.#options.max_starts_per_round);
-    for (const late of starts.slice(this.#options.max_starts_per_round)) this.#due.set(late.droplet, now);
-    const stops = steps.filter((step) => step.do === 'stop');
-    for (const start of taken) this.#indexMemory(start).askedStartAt = now;
+  #count(process: DesiredProcess, counts: Counts): void {
+    counts.desiredApps += 1;
+    counts.desiredInstances += process.instances;
+    if (process.package_state === 'PENDING') counts.pendingStaging += 1;
+    const actual = this.actual.instancesOf(process.droplet);
+    if (isAsDesired(process, actual)) {
+      counts.completeApps += 1;
+      return;
+    }
+    const serves = (i: { state: string; version: string; index: number }): boolean =>
+      i.state === 'RUNNING' && i.version === process.version && i.index < process.instances;
+    const missing = process.instances - new Set(actual.filter(serves).map((i) => i.index)).size;
+    counts.missingIndices += missing;
+    if (missing === 0) counts.completeApps += 1;
+    else counts.incompleteApps += 1;
+    for (const [index, { crash }] of this.#memory.get(process.droplet)?.indices ?? []) {
+      const isDown = !actual.some((i) => i.index === index && serves(i));
+      if (crash && isDown) counts.crashedIndices += 1;
+    }
+  }
+
+  /** Of the starts so many at once, the most urgent; the rest wait, and are planned anew when it is their turn. */
+  #ask(starts: Start[], stops: Stop[], now: number): Step[] {
+    const taken: Start[] = [];
+    const take = (start: Start): void => {
+      if (taken.length >= this.#options.max_starts_per_round) this.#backlog.add(start.droplet, start.urgency);
+      else {
+        this.#indexMemory(start).askedStartAt = now;
+        taken.push(start);
+      }
+    };
+    starts.sort((one, other) => other.urgency - one.urgency);
+    let next = 0;
+    while (taken.length < this.#options.max_starts_per_round) {
+      const start = starts[next];
+      const waiting = this.#backlog.first();
+      if (waiting && (!start || waiting.urgency >= start.urgency)) {
+        this.#backlog.delete(waiting.droplet);
+        for (const step of this.#plan(waiting.droplet, now)) {
+          if (step.do === 'start') take(step);
+          else stops.push(step);
+        }
+      } else if (start) {
+        take(start);
+        next += 1;
+      } else break;
+    }
+    for (const late of starts.slice(next)) take(late);
     for (const stop of stops) this.#memoryOf(stop.droplet).askedStopAt.set(stop.instance, now);
     return [...taken, ...stops];
   }
@@ -140,16 +234,19 @@ export class Reconciler {
   #plan(droplet: string, now: number): Step[] {
     const desired = this.desired.get(droplet);
     const actual = this.actual.instancesOf(droplet);
-    if (desired === undefined && actual.length === 0) {
+    const known = this.#memory.get(droplet);
+    if (desired === undefined ? actual.length === 0 : !known && isAsDesired(desired, actual)) {
       this.#memory.delete(droplet);
       this.#due.delete(droplet);
       return [];
     }
-    const memory = this.#memoryOf(droplet);
+    const memory = known ?? this.#memoryOf(droplet);
     this.#refresh(memory, { desired, actual, now });
     const { steps, due } = planProcess({ now, droplet, desired, actual, memory, rules: this.#options });
     if (due === undefined) this.#due.delete(droplet);
     else this.#due.set(droplet, due);
+    const isWorthKeeping = memory.indices.size + memory.askedStopAt.size + memory.duplicateSince.size > 0;
+    if (!isWorthKeeping) this.#memory.delete(droplet);
     return steps;
   }
 

@@ -1,7 +1,7 @@
 import { Reconciler, type ReconcilerOptions } from '#health-manager/reconciler.ts';
 import type { Step } from '#health-manager/plan.ts';
 import { Random } from './random.ts';
-import { BEAT_MS, CALM, World, type Weather } from './world.ts';
+import { BEAT_MS, CALM, World, type Message, type Weather } from './world.ts';
 
 const STEP_MS = 250;
 const FETCH_MS = 20_000;
@@ -13,6 +13,7 @@ export const STORM: Weather = {
   dea_birth: 0.01,
   dea_partition: 0.02,
   bus_outage: 0.005,
+  stall: 0.01,
   evacuation: 0.005,
   desired_change: 0.1,
   loss: 0.02,
@@ -24,7 +25,7 @@ const RULES: ReconcilerOptions = {
   silence_ms: BEAT_MS * 3,
   desired_ttl_ms: 120_000,
   crash_count_ttl_ms: 1_920_000,
-  max_starts_per_round: 500,
+  max_starts_per_round: 5000,
   missing_grace_ms: 5_000,
   start_keep_alive_ms: 8_000,
   stop_keep_alive_ms: 10_000,
@@ -77,9 +78,20 @@ export function simulateHealthManager(options: SimulationOptions): { steps: numb
       else if (mayStop(world, step)) world.stop(step.instance);
     }
   };
+  /** What came while the health manager's process stood still. */
+  let unread: Message[] = [];
+  let standsUntil = 0;
   const tick = (): void => {
     steps += 1;
-    for (const message of world.step(STEP_MS)) {
+    unread.push(...world.step(STEP_MS));
+    if (random.chance((world.weather.stall * STEP_MS) / 1000)) standsUntil = world.now + random.between(250, 15_000);
+    if (world.now < standsUntil) return;
+    reconciler.wake(world.now);
+    // Timers come before messages when a process goes on.
+    if (unread.length > 0) round();
+    const heard = unread;
+    unread = [];
+    for (const message of heard) {
       if (message.to !== 'health manager') continue;
       if (message.kind === 'exit') reconciler.exited(message.exit, world.now);
       else if (message.kind === 'updated') reconciler.updated(message.process);

@@ -12,6 +12,8 @@ export interface Weather {
   dea_birth: number;
   dea_partition: number;
   bus_outage: number;
+  /** The health manager's own process stands still. */
+  stall: number;
   evacuation: number;
   desired_change: number;
   loss: number;
@@ -25,6 +27,7 @@ export const CALM: Weather = {
   dea_birth: 0,
   dea_partition: 0,
   bus_outage: 0,
+  stall: 0,
   evacuation: 0,
   desired_change: 0,
   loss: 0,
