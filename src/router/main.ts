@@ -61,6 +61,8 @@ export async function start(config: RouterConfig, context: ComponentContext): Pr
     monotonic_ms: () => clock.monotonic(),
   };
   stack.use(followRoutes({ bus, clock, log, config, table, counters, hosts }));
+  // From here on the server has our subscriptions: nothing said is missed.
+  await bus.flush();
   const status = stack.use(await startStatus(core));
   stack.use(
     announceComponent({
