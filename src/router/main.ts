@@ -2,7 +2,6 @@
  * The entry of all traffic, for apps and for the platform's own API. A table from host and path to endpoints is kept true over
  * NATS; requests are read strictly, sent to an endpoint over a kept connection, and logged. Nothing is stored.
  */
-import { networkInterfaces } from 'node:os';
 import { announceComponent } from '#bus/announce.ts';
 import { Bus } from '#bus/bus.ts';
 import type { ComponentContext, RunningComponent } from '#kernel/component.ts';
@@ -14,6 +13,7 @@ import type { RouterConfig } from './config.ts';
 import type { Core } from './core.ts';
 import { Counters } from './counters.ts';
 import { Entrance } from './entrance.ts';
+import { ownAddresses } from './own-addresses.ts';
 import { RouteServices } from './route-service.ts';
 import { startStatus } from './status.ts';
 import { Sweeper } from './sweeper.ts';
@@ -81,11 +81,4 @@ export async function start(config: RouterConfig, context: ComponentContext): Pr
   log.info({ addresses, routes: table.size }, 'router serves');
   const running = stack.move();
   return { addresses, [Symbol.asyncDispose]: async () => await running.disposeAsync() };
-}
-
-function ownAddresses(host: string): string[] {
-  if (host !== '0.0.0.0' && host !== '::') return [host];
-  const all = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
-  const outside = all.filter((address) => !address.internal && address.family === 'IPv4');
-  return outside.length > 0 ? outside.map((address) => address.address) : ['127.0.0.1'];
 }
