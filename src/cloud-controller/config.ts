@@ -73,6 +73,15 @@ export const CloudControllerConfig = z.strictObject({
     )
     .default([])
     .describe('installed at start, in this order'),
+  encryption_key: z
+    .string()
+    .min(16)
+    .optional()
+    .describe('encrypts credentials of services in the database; without it there are no services'),
+  previous_encryption_keys: z
+    .array(z.string().min(16))
+    .default([])
+    .describe('open what was encrypted before the key was changed'),
   defaults: z
     .strictObject({
       app_memory_mb: z.number().int().min(1).default(1024),

@@ -6,6 +6,7 @@ import type { Effects } from './effects.ts';
 import type { JobQueue } from './jobs/queue.ts';
 import type { JobRegistry } from './jobs/registry.ts';
 import type { AppsSide } from './runtime/apps-side.ts';
+import type { Vault } from './service-secrets/vault.ts';
 import type { Db } from './tables.ts';
 import type { UserDirectory } from './users/directory.ts';
 
@@ -19,6 +20,8 @@ export interface Deps {
   effects: Effects;
   apps: AppsSide;
   directory: UserDirectory;
+  /** Encrypts secrets of services. */
+  vault: Vault;
   clock: Clock;
   log: Log;
 }

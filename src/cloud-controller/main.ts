@@ -18,6 +18,7 @@ import { JobRegistry } from './jobs/registry.ts';
 import { JobRunner } from './jobs/runner.ts';
 import { openAppsSide } from './runtime/apps-side.ts';
 import { seed } from './seed/store.ts';
+import { Vault } from './service-secrets/vault.ts';
 import { openStatus } from './status.ts';
 import type { CcTables } from './tables.ts';
 import { UserDirectory } from './users/directory.ts';
@@ -45,7 +46,8 @@ export async function start(
   );
   await seed(database.query, config);
   const bus = stack.use(await Bus.connect({ ...config.nats, name: 'cloud-controller', log }));
-  const apps = stack.use(await openAppsSide({ config, db: database.query, bus, clock, log }));
+  const vault = new Vault(config);
+  const apps = stack.use(await openAppsSide({ config, db: database.query, bus, clock, log, vault }));
   const links = new Links(config.urls.api);
   const operations = new JobRegistry();
   const { job_timeout_s: timeout_s, job_retention_days: retention_days } = config.limits;
@@ -60,6 +62,7 @@ export async function start(
     operations,
     effects: appEffects(database.query, apps),
     apps,
+    vault,
     directory: new UserDirectory({ ...config.uaa, clock }),
     clock,
     log,

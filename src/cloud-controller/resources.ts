@@ -19,7 +19,7 @@ import { registerBuildpackCacheEndpoints } from './buildpacks/cache-endpoints.ts
 import { registerBuildpackEndpoints } from './buildpacks/endpoints.ts';
 import { registerIsolationSegmentEndpoints } from './isolation-segments/endpoints.ts';
 import { registerSecurityGroupEndpoints } from './security-groups/endpoints.ts';
-import { registerServiceLists } from './services/endpoints.ts';
+import { registerServiceResources } from './service-resources.ts';
 import { registerUsageEndpoints } from './usage-events/endpoints.ts';
 import { registerJobEndpoints } from './jobs/endpoints.ts';
 import { registerRootEndpoints } from './root/endpoints.ts';
@@ -46,7 +46,7 @@ const RESOURCES: readonly ((server: FastifyInstance, deps: Deps) => void)[] = [
   registerBuildpackEndpoints,
   registerIsolationSegmentEndpoints,
   registerSecurityGroupEndpoints,
-  registerServiceLists,
+  registerServiceResources,
   registerUsageEndpoints,
   registerAppResources,
 ];

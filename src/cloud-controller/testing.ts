@@ -265,6 +265,7 @@ export class TestCloudController implements AsyncDisposable {
         login: 'http://login.cf.localhost',
         log_cache: 'http://log-cache.cf.localhost',
       },
+      encryption_key: 'for tests, of 32 characters here',
       uaa: { url: uaa.url, issuer: uaa.issuer, client: { id: 'lookup', secret: 'secret' } },
       ...change,
     });

@@ -33,6 +33,8 @@ const route = (needed?: Permission): EndpointPermission =>
   needed === undefined ? sees('route.read') : changes('route.read', needed);
 const domain = (needed?: Permission): EndpointPermission =>
   needed === undefined ? sees('domain.read') : changes('domain.read', needed);
+const instance = (needed?: Permission): EndpointPermission =>
+  needed === undefined ? sees('service_instance.read') : changes('service_instance.read', needed);
 
 export const ENDPOINT_PERMISSIONS: Readonly<Record<string, EndpointPermission>> = {
   'GET /': open,
@@ -260,7 +262,18 @@ export const ENDPOINT_PERMISSIONS: Readonly<Record<string, EndpointPermission>> 
   'GET /v3/stacks/:guid/apps': all,
   'GET /v3/service_brokers': all,
   'GET /v3/service_credential_bindings': all,
+  'POST /v3/service_credential_bindings': makes('service_instance.read', 'service_binding.write_app'),
+  'GET /v3/service_credential_bindings/:guid': instance(),
+  'PATCH /v3/service_credential_bindings/:guid': instance('service_binding.write_key'),
+  'DELETE /v3/service_credential_bindings/:guid': instance('service_binding.write_app'),
+  'GET /v3/service_credential_bindings/:guid/details': sees('service_binding.read_details'),
   'GET /v3/service_instances': all,
+  'POST /v3/service_instances': makes('space.read', 'service_instance.write'),
+  'GET /v3/service_instances/:guid': instance(),
+  'PATCH /v3/service_instances/:guid': instance('service_instance.write'),
+  'DELETE /v3/service_instances/:guid': instance('service_instance.write'),
+  'GET /v3/service_instances/:guid/credentials': instance('service_instance.read_credentials'),
+  'GET /v3/service_instances/:guid/permissions': all,
   'GET /v3/service_offerings': all,
   'GET /v3/service_plans': all,
   'GET /v3/service_route_bindings': all,

@@ -39,6 +39,8 @@ export async function makeWorld(cc: TestCloudController): Promise<World> {
     'audit_events',
     'app_usage_events',
     'destinations',
+    'service_instances',
+    'service_credential_bindings',
     'other_spaces',
     'other_organizations',
   ] as const;
@@ -121,6 +123,11 @@ function bodyFor(endpoint: string, guid: Record<string, string>): unknown {
     'POST /v3/security_groups': { name },
     'POST /v3/security_groups/:guid/relationships/running_spaces': toMany(at('spaces')),
     'POST /v3/security_groups/:guid/relationships/staging_spaces': toMany(at('spaces')),
+    'POST /v3/service_instances': { type: 'user-provided', name, relationships: { space: toOne(at('spaces')) } },
+    'POST /v3/service_credential_bindings': {
+      type: 'app',
+      relationships: { app: toOne(at('apps')), service_instance: toOne(at('service_instances')) },
+    },
     'POST /v3/stacks': { name },
     'POST /v3/resource_matches': { resources: [{ checksum: { value: 'a'.repeat(40) }, size_in_bytes: 1 }] },
   };
@@ -175,6 +182,11 @@ function rowsOf(guid: Record<string, string>): [table: string, columns: Record<s
     ['revisions', { ...of_app('revisions'), version: 1 }],
     ['tasks', { ...of_app('tasks'), sequence_id: 1000, name: 'x', command: 'x', ...limits, state: 'SUCCEEDED' }],
     ['sidecars', { ...of_app('sidecars'), name: 'x', command: 'x' }],
+    ['service_instances', { ...common('service_instances'), type: 'user-provided', space_guid: g('spaces') }],
+    [
+      'service_credential_bindings',
+      { ...of_app('service_credential_bindings'), type: 'app', service_instance_guid: g('service_instances') },
+    ],
     ['route_destinations', { ...of_app('destinations'), route_guid: g('routes') }],
   ];
 }

@@ -71,6 +71,18 @@ export const PERMISSIONS = {
   'task.cancel': ['admin', 'space_developer', 'space_supporter'],
   'droplet.download': [...AUDITORS, 'organization_manager', 'space_auditor', 'space_developer', 'space_manager'],
   'package.download': ['admin', 'space_developer'],
+  'service_instance.read': ALL_IN_SPACE,
+  'service_instance.write': ['admin', 'space_developer'],
+  'service_instance.read_credentials': ['admin', 'admin_read_only', 'space_developer', 'space_manager'],
+  'service_binding.write_app': ['admin', 'space_developer', 'space_supporter'],
+  'service_binding.write_key': ['admin', 'space_developer'],
+  'service_binding.read_details': ['admin', 'admin_read_only', 'space_developer'],
+  'service_binding.read_parameters': ['admin', 'admin_read_only', 'space_developer', 'space_supporter'],
+  'service_route_binding.write': ['admin', 'space_developer', 'space_supporter'],
+  /** of a broker that belongs to a space; others are the platform's */
+  'service_broker.read_in_space': [...AUDITORS, 'space_developer', 'space_supporter'],
+  'service_broker.write_in_space': ['admin', 'space_developer'],
+  'service_plan.read_in_space': [...AUDITORS, ...SPACE_ROLES],
 } as const satisfies Record<string, readonly Role[]>;
 export type Permission = keyof typeof PERMISSIONS;
 

@@ -10,6 +10,7 @@ import type { Db } from '../tables.ts';
 import { recordProcessUsage } from '../usage/record.ts';
 import { processesOfApp } from '../processes/store.ts';
 import type { AppsSide } from '../runtime/apps-side.ts';
+import { removeUserProvidedBindings } from '../service-credential-bindings/store.ts';
 import { carryOut, NOTHING, recordAppEvent } from './lifecycle.ts';
 import { findApp, type FoundApp, lockApp } from './store.ts';
 
@@ -56,6 +57,7 @@ async function deleteOne({ db, apps }: { db: Db; apps: AppsSide }, guid: string,
     const started = processes.filter((process) => process.state === 'STARTED');
     await recordProcessUsage(trx, app, started, 'STOPPED');
     await recordAppEvent(trx, app, actor, 'delete-request');
+    await removeUserProvidedBindings(trx, guid);
     await trx.deleteFrom('apps').where('guid', '=', guid).execute();
     return { processes, blobs, tasks };
   });

@@ -8,6 +8,7 @@ import { presentDroplet } from '../droplets/presenter.ts';
 import { requireFeature } from '../feature-flags/store.ts';
 import { loadRoutes, loadVariableGroup } from '../runtime/start-facts.ts';
 import { vcapApplication } from '../runtime/start-message.ts';
+import { loadVcapServices } from '../service-credential-bindings/vcap-services.ts';
 import { findProcessOfType } from '../processes/store.ts';
 import { requireNoDeployment } from '../deployments/active.ts';
 import { seeApp } from './policy.ts';
@@ -66,18 +67,19 @@ function registerDropletEndpoints(server: FastifyInstance, deps: Deps): void {
 }
 
 function registerEnvironmentEndpoints(server: FastifyInstance, deps: Deps): void {
-  const { db, links, config, apps } = deps;
+  const { db, links, config, apps, vault } = deps;
 
   server.get<ByGuid>('/v3/apps/:guid/env', async ({ params, caller }) => {
     const app = await seeApp(deps, caller, params.guid);
     caller.require('app.read_env', app);
     await requireFeature(db, 'env_var_visibility', caller);
     if (!caller.seesEverything) await requireFeature(db, 'space_developer_env_var_visibility', caller);
-    const [staging, running, routes, web] = await Promise.all([
+    const [staging, running, routes, web, services] = await Promise.all([
       loadVariableGroup(db, 'staging'),
       loadVariableGroup(db, 'running'),
       loadRoutes(db, app.guid),
       findProcessOfType(db, app.guid, 'web'),
+      loadVcapServices(db, vault, app.guid),
     ]);
     await recordAppEvent(db, app, caller.actor, 'environment.show');
     const uris = routes.filter((route) => route.process_type === 'web').map((route) => route.uri);
@@ -90,7 +92,7 @@ function registerEnvironmentEndpoints(server: FastifyInstance, deps: Deps): void
       environment_variables: app.environment_variables,
       staging_env_json: staging,
       running_env_json: running,
-      system_env_json: { VCAP_SERVICES: {} },
+      system_env_json: { VCAP_SERVICES: services },
       application_env_json: { VCAP_APPLICATION: vcapApplication({ app, uris }, limits, settings) },
     };
   });

@@ -18,26 +18,6 @@ const LISTS: Readonly<Record<string, readonly string[]>> = {
     'space_guids',
     'organization_guids',
   ],
-  service_instances: [
-    'names',
-    'guids',
-    'organization_guids',
-    'space_guids',
-    'service_plan_guids',
-    'service_plan_names',
-  ],
-  service_credential_bindings: [
-    'names',
-    'guids',
-    'app_guids',
-    'app_names',
-    'service_instance_guids',
-    'service_instance_names',
-    'service_plan_guids',
-    'service_plan_names',
-    'service_offering_guids',
-    'service_offering_names',
-  ],
   service_route_bindings: ['guids', 'route_guids', 'service_instance_guids', 'service_instance_names'],
 };
 

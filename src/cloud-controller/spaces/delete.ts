@@ -6,6 +6,7 @@ import type { Caller } from '../api/caller.ts';
 import { inTransaction } from '../api/statement-store.ts';
 import type { Deps } from '../deps.ts';
 import { type Actor, ActorSchema, recordAuditEvent } from '../events.ts';
+import { removeUserProvidedOfSpace } from '../service-instances/user-provided.ts';
 import { removeSpace, removeSpaceRoutes } from './delete-store.ts';
 import { appGuidsOf, type FoundSpace, findSpace } from './store.ts';
 
@@ -58,10 +59,13 @@ export function registerSpaceDelete(
   };
 }
 
-/** Takes apps and routes out of a space, so that nothing but its roles holds on to it. */
+/** Takes apps, user-provided services and routes out of a space, so that nothing but its roles holds on to it. */
 export async function emptySpace(deps: Deps, what: { guid: string; actor: Actor }): Promise<void> {
   const { db, effects } = deps;
   await effects.deleteApps(await appGuidsOf(db, what.guid), what.actor);
-  const app_guids = await inTransaction(db, async (trx) => await removeSpaceRoutes(trx, what.guid));
+  const app_guids = await inTransaction(db, async (trx) => {
+    const affected = await removeUserProvidedOfSpace(trx, what.guid);
+    return [...affected, ...(await removeSpaceRoutes(trx, what.guid))];
+  });
   await effects.routesChanged(app_guids);
 }

@@ -9,6 +9,7 @@ import type { CloudControllerConfig } from '../config.ts';
 import type { AdvertPool } from '../placement/advert-pool.ts';
 import type { Dispatcher, OrderOutcome } from '../runtime/dispatcher.ts';
 import type { InstanceTracker } from '../runtime/instance-tracker.ts';
+import type { Vault } from '../service-secrets/vault.ts';
 import type { Db } from '../tables.ts';
 import type { BuildRow } from '../tables-apps.ts';
 import { failBuild, leaseBuilds, noteStager, overdueBuilds } from './store.ts';
@@ -25,6 +26,7 @@ export interface StagerOptions {
   dispatcher: Dispatcher;
   clock: Clock;
   log: Log;
+  vault: Vault;
 }
 
 const REPLY_TIMEOUT_MS = 10_000;

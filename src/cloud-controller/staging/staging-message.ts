@@ -4,6 +4,8 @@ import { buildpackBlobKey } from './buildpack-blob-key.ts';
 import type { CloudControllerConfig } from '../config.ts';
 import { findAppInSpace, loadEgressRules, loadRoutes, loadVariableGroup } from '../runtime/start-facts.ts';
 import { vcapApplication } from '../runtime/start-message.ts';
+import { loadVcapServices } from '../service-credential-bindings/vcap-services.ts';
+import type { Vault } from '../service-secrets/vault.ts';
 import type { Db } from '../tables.ts';
 import type { BuildRow } from '../tables-apps.ts';
 
@@ -11,6 +13,7 @@ export interface StagingSources {
   db: Db;
   signer: BlobUrlSigner;
   config: CloudControllerConfig;
+  vault: Vault;
 }
 
 /** What cannot be staged for a reason that the user is told. */
@@ -20,7 +23,7 @@ const URL_SLACK_S = 3_600;
 
 /** The order to stage a build, with signed URLs for what is read and written. */
 export async function makeStagingOrder(build: BuildRow, sources: StagingSources): Promise<StagingOrder> {
-  const { db, signer, config } = sources;
+  const { db, signer, config, vault } = sources;
   const [app, row, bits] = await Promise.all([
     findAppInSpace(db, build.app_guid),
     db.selectFrom('apps').select('environment_variables').where('guid', '=', build.app_guid).executeTakeFirst(),
@@ -30,11 +33,12 @@ export async function makeStagingOrder(build: BuildRow, sources: StagingSources)
   if (!bits || bits.state !== 'READY' || bits.sha256 === null) {
     return { impossible: 'StagingError - the package is gone' };
   }
-  const [groups, routes, rules, buildpacks] = await Promise.all([
+  const [groups, routes, rules, buildpacks, vcap_services] = await Promise.all([
     loadVariableGroup(db, 'staging'),
     loadRoutes(db, build.app_guid),
     loadEgressRules(db, build.app_guid, 'staging'),
     resolveBuildpacks(build, sources),
+    loadVcapServices(db, vault, build.app_guid),
   ]);
   if ('impossible' in buildpacks) return buildpacks;
   const web = await db
@@ -71,7 +75,7 @@ export async function makeStagingOrder(build: BuildRow, sources: StagingSources)
       ...(web?.command != null && { start_command: web.command }),
       env: [...Object.entries(groups), ...Object.entries(row.environment_variables)],
       vcap_application: vcapApplication({ app, uris }, limits, settings),
-      vcap_services: {},
+      vcap_services,
       memory_limit_mb: build.staging_memory_in_mb,
       disk_limit_mb: build.staging_disk_in_mb,
       timeout_s,

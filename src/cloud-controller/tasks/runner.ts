@@ -10,6 +10,8 @@ import type { Dispatcher } from '../runtime/dispatcher.ts';
 import type { InstanceTracker } from '../runtime/instance-tracker.ts';
 import { findAppInSpace, loadEgressRules, loadVariableGroup } from '../runtime/start-facts.ts';
 import { vcapApplication } from '../runtime/start-message.ts';
+import { loadVcapServices } from '../service-credential-bindings/vcap-services.ts';
+import type { Vault } from '../service-secrets/vault.ts';
 import type { Db } from '../tables.ts';
 import type { TaskRow } from '../tables-apps.ts';
 import { completeTask } from './complete.ts';
@@ -25,6 +27,7 @@ export interface TaskRunnerOptions {
   dispatcher: Dispatcher;
   clock: Clock;
   log: Log;
+  vault: Vault;
 }
 
 const LEASE_S = 30;
@@ -104,8 +107,8 @@ export class TaskRunner implements AsyncDisposable {
   }
 
   async #message(task: TaskRow): Promise<StartMessage | undefined> {
-    const { db, signer, config } = this.#options;
-    const [app, droplet, group_variables, egress_network_rules] = await Promise.all([
+    const { db, signer, config, vault } = this.#options;
+    const [app, droplet, group_variables, egress_network_rules, vcap_services] = await Promise.all([
       findAppInSpace(db, task.app_guid),
       db
         .selectFrom('droplets')
@@ -114,6 +117,7 @@ export class TaskRunner implements AsyncDisposable {
         .executeTakeFirst(),
       loadVariableGroup(db, 'running'),
       loadEgressRules(db, task.app_guid, 'running'),
+      loadVcapServices(db, vault, task.app_guid),
     ]);
     if (!app || droplet?.state !== 'STAGED' || droplet.sha256 === null) return undefined;
     const limits = { memory_mb: task.memory_in_mb, disk_mb: task.disk_in_mb };
@@ -145,7 +149,7 @@ export class TaskRunner implements AsyncDisposable {
       },
       env: [...Object.entries(group_variables), ...Object.entries(task.environment_variables)],
       vcap_application: vcapApplication({ app, uris: [] }, limits, settings),
-      vcap_services: {},
+      vcap_services,
       health_check: { type: 'process' },
       sidecars: [],
       egress_network_rules,
