@@ -167,4 +167,3 @@ export type Client = Selectable<Clients>;
 export type RefreshTokenRecord = Selectable<RefreshTokens>;
 export type AuthorizationCodeRecord = Selectable<AuthorizationCodes>;
 export type SigningKeyRecord = Selectable<SigningKeys>;
-export type AuditEventRecord = Selectable<AuditEvents>;

@@ -17,14 +17,14 @@ import { jwtBearerGrant } from './grants/jwt-bearer.ts';
 import { passwordGrant } from './grants/password.ts';
 import { refreshTokenGrant } from './grants/refresh-token.ts';
 import { GroupStore } from './groups/store.ts';
-import { LdapDirectory } from './identity/ldap.ts';
-import { OidcPeer } from './identity/oidc.ts';
-import { SamlPeer } from './identity/saml.ts';
+import type { OidcPeer } from './identity/oidc.ts';
+import { identityProviders } from './identity/providers.ts';
+import type { SamlPeer } from './identity/saml.ts';
 import { ShadowUsers } from './identity/shadow-users.ts';
 import { KeyRing } from './keys/key-ring.ts';
 import { KeyStore } from './keys/store.ts';
 import { BrowserDoor } from './login/browser.ts';
-import { Mailer } from './login/mail.ts';
+import type { Mailer } from './login/mail.ts';
 import { hashPassword, SecretChecker } from './passwords/hash.ts';
 import { ADMIN_GROUPS, DEFAULT_GROUPS, OTHER_GROUPS, seededClients } from './seed.ts';
 import { SessionStore } from './sessions/store.ts';
@@ -102,18 +102,8 @@ export async function openUaa(
   const guard = new TokenGuard({ keys, clock, issuer: config.issuer, clients, users, tokens });
   const attempts = new AttemptStore(database, config.lockout);
   const shadows = new ShadowUsers(users, groups);
-  const providers = Object.entries(config.identity_providers).flatMap(([origin, provider]) =>
-    provider.kind === 'ldap' ? [new LdapDirectory(origin, { config: provider, shadows, log })] : [],
-  );
-  const peers = Object.entries(config.identity_providers).flatMap(([origin, provider]) =>
-    provider.kind === 'oidc' ? [new OidcPeer(origin, { config: provider, shadows, login_url: config.urls.login })] : [],
-  );
-  const samlPeers = Object.entries(config.identity_providers).flatMap(([origin, provider]) =>
-    provider.kind === 'saml'
-      ? [new SamlPeer(origin, { config: provider, shadows, login_url: config.urls.login, tokens, clock })]
-      : [],
-  );
-  const authenticator = new Authenticator({ users, attempts, audit, clock, providers });
+  const { directories, peers, samlPeers } = await identityProviders(config, { shadows, tokens, clock, log });
+  const authenticator = new Authenticator({ users, attempts, audit, clock, providers: directories });
   const revocations = stack.use(new Revocations({ tokens, clients, users, bus, clock, access_token_validity_s }));
   stack.use(clock.every(SWEEP_MS, async () => await sweep({ tokens, audit, clock, log })));
   const grants = new Map<string, GrantHandler>([
@@ -125,7 +115,7 @@ export async function openUaa(
   ]);
   const sessions = new SessionStore(database, config.sessions);
   const secret = await keyStore.sharedSecret('forms');
-  const mail = config.smtp && stack.use(new Mailer(config.smtp));
+  const mail = config.smtp && stack.use(new (await import('./login/mail.ts')).Mailer(config.smtp));
   const { issuer: issuer_url, urls, password_policy } = config;
   const owned = stack.move();
   return {

@@ -3,7 +3,7 @@ import type { Database } from '#db/database.ts';
 import type { Clock } from '#kernel/clock.ts';
 import { describeError } from '#kernel/errors.ts';
 import type { Log } from '#kernel/log.ts';
-import type { AuditEventRecord, UaaTables } from '../tables.ts';
+import type { UaaTables } from '../tables.ts';
 
 export type AuditEventName =
   | 'user_authentication_success'
@@ -69,16 +69,6 @@ export class AuditTrail implements AsyncDisposable {
   async flush(): Promise<void> {
     this.#flushing = this.#flushing.then(async () => await this.#write());
     await this.#flushing;
-  }
-
-  /** The newest first. */
-  async list(limit: number): Promise<AuditEventRecord[]> {
-    return await this.#database.query
-      .selectFrom('audit_events')
-      .selectAll()
-      .orderBy('id', 'desc')
-      .limit(limit)
-      .execute();
   }
 
   async sweep(before: Date): Promise<void> {

@@ -101,15 +101,6 @@ export class KeyRing implements AsyncDisposable {
       .map((record) => known.get(record.kid) ?? load(record, this.#options.jku));
   }
 
-  /** Adds a key now, which signs a little later; those before it go on verifying. */
-  async rotate(): Promise<void> {
-    await this.#options.store.addWhenDue(
-      () => true,
-      async () => await this.#make(true),
-    );
-    await this.refresh();
-  }
-
   /** The one that signs first, then the others. */
   publicKeys(): PublicJwk[] {
     const current = this.#current();

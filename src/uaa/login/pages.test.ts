@@ -33,8 +33,10 @@ describe('the login pages in a browser without JavaScript', () => {
     client_url = `http://127.0.0.1:${listeningPort(client)}`;
     const port = await freePort();
     const url = `http://127.0.0.1:${port}`;
+    const acme = { kind: 'oidc', label: 'Acme', issuer: 'http://127.0.0.1:1', client_id: 'x', client_secret: 'x' };
     uaa = await TestUaa.start({
       listen: { host: '127.0.0.1', port },
+      identity_providers: { acme },
       urls: { uaa: url, login: url },
       clients: {
         shop: {
@@ -172,6 +174,15 @@ describe('the login pages in a browser without JavaScript', () => {
     await fill('secret', 'new', 'new');
     assert.match((await page.textContent('[role=status]')) ?? '', /changed/);
     await uaa.login('cho', 'new');
+  });
+
+  it('offer other providers, say so when one is away, and know the dark', async () => {
+    await using page = await open({ isPhone: true });
+    await page.emulateMedia({ colorScheme: 'dark' });
+    await page.goto('/login');
+    await photograph(page, 'sign-in-phone-dark');
+    await page.click('text=Acme');
+    assert.match((await page.textContent('[role=alert]')) ?? '', /did not sign you in/);
   });
 
   it('show a person what is wrong with a link, without going anywhere', async () => {

@@ -96,8 +96,8 @@ export function signInPage(context: PageContext, page: SignInPage): string {
         />
         <button type="submit">${texts.sign_in}</button>
       </form>
-      ${page.providers.length > 0 && html`<p class="quiet">${texts.or_with}</p>`}
-      ${page.providers.map((provider) => html`<p><a href="${provider.path}">${provider.label}</a></p>`)}
+      ${page.providers.length > 0 && html`<p class="quiet or">${texts.or_with}</p>`}
+      ${page.providers.map((provider) => html`<a class="provider" href="${provider.path}">${provider.label}</a>`)}
       <p class="links"><a href="/forgot_password">${texts.forgot}</a></p>`,
   );
 }

@@ -30,7 +30,9 @@ button.small{width:auto;padding:.3rem .7rem;font-size:.875rem;font-weight:500}
 .row{display:flex;gap:.75rem;margin-top:1.25rem}
 .row button{flex:1}
 a{color:var(--brand)}
-@media (prefers-color-scheme:dark){a{color:color-mix(in srgb,var(--brand) 45%,white)}}
+@media (prefers-color-scheme:dark){main a:not(.provider){color:color-mix(in srgb,var(--brand) 45%,white)}}
+.or{margin-top:1.5rem;text-align:center}
+.provider{display:block;margin:.6rem 0 0;padding:.65rem 1rem;text-align:center;text-decoration:none;font-weight:550;color:var(--text);border:1px solid var(--line);border-radius:.5rem}
 .links{display:flex;flex-wrap:wrap;gap:.4rem 1.25rem;margin:1.25rem 0 0;font-size:.925rem}
 .notice{margin:0 0 1.1rem;padding:.7rem .85rem;border-radius:.5rem;font-size:.925rem}
 .bad{color:var(--bad);background:var(--bad-back)}
