@@ -18,7 +18,7 @@ describe('lists', () => {
     // What runs in the background runs not while statements are counted.
     cc = await TestCloudController.start({
       jobs: { poll_interval_s: 3600 },
-      placement: { deployment_interval_s: 3600 },
+      placement: { deployment_interval_s: 3600, sweep_interval_s: 3600 },
     });
     reader = await cc.user('reader');
     // Who is seen for the first time is written down.
@@ -30,11 +30,16 @@ describe('lists', () => {
     const world = await makeWorld(cc);
     await giveRoles(cc, world, new Map([['space_developer', reader]]));
   };
+  /** The fewest of three tries: what the background says in between counts to none of them all. */
   const count = async (user: TestUser, path: string): Promise<number> => {
-    cc.statements.length = 0;
-    const answer = await user.get(path);
-    assert.equal(answer.status, 200, `${path}: ${answer.text}`);
-    return cc.statements.length;
+    const counts: number[] = [];
+    for (let tries = 0; tries < 3; tries++) {
+      cc.statements.length = 0;
+      const answer = await user.get(path);
+      assert.equal(answer.status, 200, `${path}: ${answer.text}`);
+      counts.push(cc.statements.length);
+    }
+    return Math.min(...counts);
   };
 
   it('cost the same statements whatever they hold, for admins and for others', async () => {
