@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
-import { createServer } from 'node:http';
 import { describe, it } from 'node:test';
 import { Bus } from '#bus/bus.ts';
 import { beatDigest } from '#contracts/beat-digest.ts';
-import type { BulkApps } from '#contracts/cloud-controller.ts';
+import type { DesiredProcess } from '#contracts/cloud-controller.ts';
 import { deaHeartbeat, dropletExited, type HeartbeatInstance } from '#contracts/dea.ts';
 import { hm9000Start } from '#contracts/health-manager.ts';
 import { systemClock } from '#kernel/clock.ts';
@@ -12,28 +11,7 @@ import { eventually } from '#testing/eventually.ts';
 import { TestNats } from '#testing/nats.ts';
 import { HealthManagerConfig } from './config.ts';
 import { start } from './main.ts';
-
-/** The cloud controller's side of the contract: one process, in pages of one. */
-async function simulatedCloudController(processes: BulkApps['results']): Promise<{ url: string } & AsyncDisposable> {
-  const server = createServer((request, response) => {
-    const url = new URL(request.url ?? '/', 'http://cc');
-    const at = Number(url.searchParams.get('bulk_token') ?? 0);
-    const next = at + 1 < processes.length ? String(at + 1) : null;
-    const page: BulkApps = { results: processes.slice(at, at + 1), bulk_token: next };
-    const isAllowed = request.headers.authorization === `Basic ${Buffer.from('internal:secret').toString('base64')}`;
-    response.writeHead(isAllowed ? 200 : 401, { 'content-type': 'application/json' }).end(JSON.stringify(page));
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  const port = typeof address === 'object' && address !== null ? address.port : 0;
-  return {
-    url: `http://127.0.0.1:${port}`,
-    [Symbol.asyncDispose]: async () => {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-    },
-  };
-}
+import { simulatedCloudController } from './testing.ts';
 
 async function varz(address: string): Promise<Record<string, unknown>> {
   const headers = { authorization: `Basic ${Buffer.from('u:p').toString('base64')}` };
@@ -43,7 +21,7 @@ async function varz(address: string): Promise<Record<string, unknown>> {
 describe('the health manager', () => {
   it('asks over the bus for the crashed and the missing, and for nothing while the bus is away', async () => {
     await using nats = await TestNats.start();
-    const wanted = (droplet: string): BulkApps['results'][number] => ({
+    const wanted = (droplet: string): DesiredProcess => ({
       droplet,
       app: droplet,
       version: 'v',

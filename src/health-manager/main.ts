@@ -9,13 +9,12 @@ import { LeaderLock } from '#bus/leader-lock.ts';
 import { StatusServer } from '#http/status-server.ts';
 import type { ComponentContext, RunningComponent } from '#kernel/component.ts';
 import { describeError } from '#kernel/errors.ts';
-import { ask, hearBus } from './bus.ts';
+import { hearBus } from './bus.ts';
 import { type HealthManagerConfig, reconcilerOptions } from './config.ts';
 import { fetchDesiredState } from './desired-source.ts';
 import { Metrics } from './metrics.ts';
 import { Reconciler } from './reconciler.ts';
-
-const ROUND_MS = 250;
+import { Rounds } from './rounds.ts';
 
 export async function start(config: HealthManagerConfig, context: ComponentContext): Promise<RunningComponent> {
   const { log, clock } = context;
@@ -31,32 +30,9 @@ export async function start(config: HealthManagerConfig, context: ComponentConte
       varz: () => metrics.varz(),
     }),
   );
-  const metrics = new Metrics({ registry: status.registry, reconciler, clock, isLeader: () => lock.isLeader });
-
-  let wasFresh = false;
-  const round = (): void => {
-    const now = clock.monotonic();
-    reconciler.wake(now);
-    if (!bus.isConnected) return;
-    const { steps, lostDeas } = reconciler.round(now, { isLeading: lock.isLeader });
-    for (const step of steps) ask(bus, step);
-    metrics.round(clock.monotonic() - now, steps);
-    if (reconciler.isFresh(now) !== wasFresh) {
-      wasFresh = !wasFresh;
-      log.info({ deas: reconciler.actual.deaCount }, wasFresh ? 'knowledge fresh' : 'knowledge not fresh');
-    }
-    for (const dea of lostDeas) log.warn({ dea }, 'dea silent, its instances count as gone');
-    for (const step of steps) log.info({ ...step }, step.do === 'start' ? 'start asked for' : 'stop asked for');
-  };
-  let isNudged = false;
-  const nudge = (): void => {
-    if (isNudged) return;
-    isNudged = true;
-    setImmediate(() => {
-      isNudged = false;
-      round();
-    });
-  };
+  const isLeader = (): boolean => lock.isLeader;
+  const metrics = new Metrics({ registry: status.registry, reconciler, clock, isLeader });
+  const rounds = stack.use(new Rounds({ bus, clock, log, reconciler, metrics, isLeader }));
   const read = async (): Promise<void> => {
     const askedAt = clock.monotonic();
     reconciler.desired.beginReading();
@@ -74,7 +50,7 @@ export async function start(config: HealthManagerConfig, context: ComponentConte
     }
   };
 
-  stack.use(hearBus({ bus, clock, reconciler, nudge, isLeader: () => lock.isLeader, onBeat: () => metrics.beat() }));
+  stack.use(hearBus({ bus, clock, reconciler, isLeader, nudge: () => rounds.nudge(), onBeat: () => metrics.beat() }));
   stack.use(
     announceComponent({
       bus,
@@ -85,7 +61,6 @@ export async function start(config: HealthManagerConfig, context: ComponentConte
       credentials: config.status,
     }),
   );
-  stack.use(clock.every(ROUND_MS, round));
   stack.use(clock.every(config.fetch_interval_s * 1000, read));
   await read();
   // The cloud controller may start at the same moment: try again soon until it has told once.

@@ -76,12 +76,15 @@ const isLive = (instance: ActualInstance): boolean => instance.state === 'STARTI
 /** Whether each desired index has one running instance of the desired version and there is nothing besides: nothing to plan. */
 export function isAsDesired(desired: DesiredProcess, actual: readonly ActualInstance[]): boolean {
   if (desired.state !== 'STARTED' || actual.length !== desired.instances) return false;
-  const seen = new Set<number>();
-  for (const { index, state, version } of actual) {
-    if (state !== 'RUNNING' || version !== desired.version || index < 0 || index >= desired.instances) return false;
-    if (actual.length > 1) seen.add(index);
-  }
-  return actual.length <= 1 || seen.size === actual.length;
+  const { version } = desired;
+  if (
+    !actual.every((i) => i.state === 'RUNNING' && i.version === version && i.index >= 0 && i.index < desired.instances)
+  )
+    return false;
+  // Most have one or two, and there may be very many of them.
+  const [one, other] = actual;
+  if (actual.length <= 2) return one?.index !== other?.index;
+  return new Set(actual.map((i) => i.index)).size === actual.length;
 }
 
 /** How long after the n-th crash in a row (from 1) its index is started again: 0, 0, 0, 30 s, 60 s … 960 s. */

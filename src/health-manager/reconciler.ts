@@ -45,6 +45,7 @@ export class Reconciler {
   readonly #due = new Map<string, number>();
   readonly #backlog = new Backlog();
   #wasFresh = false;
+  #areAllDirty = false;
   #wasLeading = true;
   #wokeAt: number | undefined;
   /** What is found missing now was so since then: while knowledge became fresh all were listened to already. */
@@ -135,14 +136,14 @@ export class Reconciler {
     for (const [droplet, at] of this.#due) if (at <= now) this.#dirty.add(droplet);
     const starts: Start[] = [];
     const stops: Stop[] = [];
-    for (const droplet of this.#dirty) {
-      this.#backlog.delete(droplet);
+    for (const droplet of this.#toLookAt()) {
       for (const step of this.#plan(droplet, now)) {
         if (step.do === 'start') starts.push(step);
         else stops.push(step);
       }
     }
     this.#dirty.clear();
+    this.#areAllDirty = false;
     const steps = role.isLeading ? this.#ask(starts, stops, now) : [];
     this.#listeningSince = Infinity;
     return { steps, lostDeas: expired.deas };
@@ -150,9 +151,23 @@ export class Reconciler {
 
   /** The next round compares everything, whether or not something was heard of it. */
   lookAtAll(): void {
+    this.#areAllDirty = true;
+  }
+
+  *#toLookAt(): Generator<string> {
+    if (!this.#areAllDirty) {
+      for (const droplet of this.#dirty) {
+        this.#backlog.delete(droplet);
+        yield droplet;
+      }
+      return;
+    }
     this.#backlog.clear();
-    for (const droplet of this.desired.droplets()) this.#dirty.add(droplet);
-    for (const droplet of this.actual.droplets()) this.#dirty.add(droplet);
+    yield* this.desired.droplets();
+    for (const droplet of this.actual.droplets()) if (!this.desired.get(droplet)) yield droplet;
+    // What is in neither any more is forgotten.
+    for (const droplet of this.#dirty)
+      if (!this.desired.get(droplet) && this.actual.instancesOf(droplet).length === 0) yield droplet;
   }
 
   /** What there is, for people to read; walks everything, so ask for it seldom. */
