@@ -133,6 +133,11 @@ export const CloudControllerConfig = z.strictObject({
       instance_silence_s: z.number().default(10).describe('an instance not heard of for so long is not running'),
       deployment_interval_s: z.number().default(1).describe('how often rolling deployments go on'),
       start_batch: z.number().int().default(5),
+      sweep_interval_s: z
+        .number()
+        .positive()
+        .default(5)
+        .describe('how often builds and tasks are looked for that nobody carries on'),
     })
     .prefault({}),
   status: z

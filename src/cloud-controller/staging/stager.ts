@@ -31,7 +31,6 @@ export interface StagerOptions {
 
 const REPLY_TIMEOUT_MS = 10_000;
 const LEASE_S = 45;
-const SWEEP_INTERVAL_MS = 5_000;
 // After a restart the DEAs advertise within 5 s; before that "no stager" would be a guess. What the adverts have debited
 // they say anew as often.
 const PATIENCE_MS = 12_000;
@@ -53,7 +52,7 @@ export class Stager implements AsyncDisposable {
 
   constructor(options: StagerOptions) {
     this.#options = options;
-    this.#sweep = options.clock.every(SWEEP_INTERVAL_MS, async () => {
+    this.#sweep = options.clock.every(options.config.placement.sweep_interval_s * 1000, async () => {
       this.#isSweeping = this.#sweepOnce();
       await this.#isSweeping;
     });

@@ -31,7 +31,6 @@ export interface TaskRunnerOptions {
 }
 
 const LEASE_S = 30;
-const SWEEP_INTERVAL_MS = 5_000;
 const REPLY_TIMEOUT_MS = 5_000;
 const DROPLET_URL_VALID_S = 3_600;
 /** A DEA that is silent for so long is taken for dead with its tasks, which are never run twice. */
@@ -48,7 +47,7 @@ export class TaskRunner implements AsyncDisposable {
 
   constructor(options: TaskRunnerOptions) {
     this.#options = options;
-    this.#sweep = options.clock.every(SWEEP_INTERVAL_MS, async () => {
+    this.#sweep = options.clock.every(options.config.placement.sweep_interval_s * 1000, async () => {
       this.#sweeping = this.#sweepOnce();
       await this.#sweeping;
     });
