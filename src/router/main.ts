@@ -2,7 +2,6 @@
  * The entry of all traffic, for apps and for the platform's own API. A table from host and path to endpoints is kept true over
  * NATS; requests are read strictly, sent to an endpoint over a kept connection, and logged. Nothing is stored.
  */
-import { announceComponent } from '#bus/announce.ts';
 import { Bus } from '#bus/bus.ts';
 import type { ComponentContext, RunningComponent } from '#kernel/component.ts';
 import { AccessLog } from './access-log.ts';
@@ -15,11 +14,9 @@ import { Counters } from './counters.ts';
 import { Entrance } from './entrance.ts';
 import { ownAddresses } from './own-addresses.ts';
 import { RouteServices } from './route-service.ts';
-import { startStatus } from './status.ts';
+import { announce, startStatus } from './status.ts';
 import { Sweeper } from './sweeper.ts';
 import { RouteTable } from './table.ts';
-
-const VERSION = '0.1.0';
 
 export async function start(config: RouterConfig, context: ComponentContext): Promise<RunningComponent> {
   const { log, clock } = context;
@@ -64,16 +61,7 @@ export async function start(config: RouterConfig, context: ComponentContext): Pr
   // From here on the server has our subscriptions: nothing said is missed.
   await bus.flush();
   const status = stack.use(await startStatus(core));
-  stack.use(
-    announceComponent({
-      bus,
-      type: 'Router',
-      index: config.index,
-      version: VERSION,
-      host: status.address,
-      credentials: config.status,
-    }),
-  );
+  stack.use(announce(core, bus, status));
   // Registrants answer router.start meanwhile: the first request finds a full table.
   await clock.sleep(config.start_response_delay_s * 1000);
   const entrance = stack.use(await Entrance.open(core, clock));
