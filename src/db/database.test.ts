@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { sql } from 'kysely';
 import { silentLog } from '#kernel/log.ts';
 import { TestPostgres } from '#testing/postgres.ts';
 import { Database, isDatabaseAway, isForeignKeyViolation, isUniqueViolation } from './database.ts';
@@ -71,5 +72,22 @@ describe('the database', () => {
     assert.equal(statements.length, 3);
     await using absent = open('postgres://postgres:test@127.0.0.1:1/none');
     await assert.rejects(absent.query.selectFrom('towns').selectAll().execute(), (error) => isDatabaseAway(error));
+  });
+
+  it('fails only the transaction whose connection the server ends between two statements', async () => {
+    const url = await postgres.createDatabase();
+    await migrate({ url, folder, log: silentLog });
+    await using database = open(url);
+    const { query, pool } = database;
+    const cut = query.transaction().execute(async (transaction) => {
+      await transaction.insertInto('towns').values({ name: 'Ulm' }).execute();
+      const { rows } = await sql<{ pid: number }>`select pg_backend_pid() as pid`.execute(transaction);
+      await pool.query('select pg_terminate_backend($1)', [rows[0]?.pid]);
+      // Long enough for the server's farewell to arrive while nothing is asked.
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      await transaction.insertInto('towns').values({ name: 'Bern' }).execute();
+    });
+    await assert.rejects(cut, (error) => isDatabaseAway(error));
+    assert.deepEqual(await query.selectFrom('towns').selectAll().execute(), []);
   });
 });

@@ -40,6 +40,10 @@ export class Database<Schema> implements AsyncDisposable {
     this.pool.on('error', (error) =>
       options.log.warn({ error: describeError(error) }, 'idle database connection lost'),
     );
+    // One that is lost between two statements of a transaction tells it to nobody else; the next statement fails by it.
+    this.pool.on('connect', (client) =>
+      client.on('error', (error) => options.log.warn({ error: describeError(error) }, 'database connection lost')),
+    );
     const { onStatement } = options;
     this.query = new Kysely<Schema>({
       dialect: new PostgresDialect({ pool: this.pool }),

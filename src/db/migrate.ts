@@ -2,8 +2,11 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pg from 'pg';
-import { AppError } from '#kernel/errors.ts';
+import { systemClock } from '#kernel/clock.ts';
+import { AppError, describeError } from '#kernel/errors.ts';
 import type { Log } from '#kernel/log.ts';
+import { retry } from '#kernel/retry.ts';
+import { isDatabaseAway } from './database.ts';
 
 export class MigrationFailed extends AppError {
   constructor(message: string, options?: ErrorOptions) {
@@ -17,11 +20,10 @@ const LOCK_KEY = 4_906_151;
 /**
  * Brings a database up to the newest of the plain SQL files `NNNN_name.sql` in `folder`, each once, in order, each in a
  * transaction of its own. Returns the names of those applied now.
- * Errors: MigrationFailed when a file fails, or when one already applied was changed since.
+ * A database that is away is waited for, half a minute at most. Errors: MigrationFailed when a file fails, or when one already applied was changed since.
  */
 export async function migrate(options: { url: string; folder: string; log: Log }): Promise<string[]> {
-  const client = new pg.Client({ connectionString: options.url, application_name: 'migrate' });
-  await client.connect();
+  const client = await connect(options.url, options.log);
   try {
     await client.query('select pg_advisory_lock($1)', [LOCK_KEY]);
     await client.query(
@@ -49,6 +51,19 @@ export async function migrate(options: { url: string; folder: string; log: Log }
     // Ending the session frees the lock.
     await client.end();
   }
+}
+
+/** Waits for a server that starts at the same time. */
+async function connect(url: string, log: Log): Promise<pg.Client> {
+  return await retry(
+    async () => {
+      const client = new pg.Client({ connectionString: url, application_name: 'migrate' });
+      client.on('error', (error) => log.warn({ error: describeError(error) }, 'database connection lost'));
+      await client.connect();
+      return client;
+    },
+    { clock: systemClock, attempts: 60, first_delay_ms: 50, max_delay_ms: 500, isWorthRetrying: isDatabaseAway },
+  );
 }
 
 async function applyOne(client: pg.Client, file: { name: string; sql: string; checksum: string }): Promise<void> {
