@@ -1,9 +1,11 @@
 import { execFile, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { request, type IncomingHttpHeaders, type RequestOptions } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { freePort } from '#testing/free-port.ts';
 
@@ -17,10 +19,37 @@ export interface Outcome {
   output: string;
 }
 
+export interface CommandOptions {
+  cwd?: string;
+  env?: Record<string, string>;
+}
+
+/** `output` is what it has said so far. */
+export interface RunningCommand {
+  outcome: Promise<Outcome>;
+  output: () => string;
+}
+
 export interface HttpAnswer {
   status: number;
   headers: IncomingHttpHeaders;
   body: string;
+}
+
+export interface ApiCall {
+  method?: string;
+  json?: unknown;
+  body?: Buffer;
+  type?: string;
+  token?: string;
+  /** What the request says of its length when that is not its body's. */
+  declared_length?: number;
+}
+
+export interface ShortLivedTokens {
+  client: { id: string; secret: string };
+  access_token: string;
+  refresh_token: string;
 }
 
 /**
@@ -80,20 +109,46 @@ export class TestPlatform implements AsyncDisposable {
   }
 
   /** Runs `ingot` on this platform. */
-  async ingot(args: readonly string[]): Promise<Outcome> {
-    return await this.#command(join(root, 'bin/ingot'), args, {});
+  async ingot(args: readonly string[], options: CommandOptions = {}): Promise<Outcome> {
+    return await this.#command(join(root, 'bin/ingot'), args, options);
   }
 
   /** Runs the bundled `cf` as this platform's admin. */
-  async cf(args: readonly string[], options: { cwd?: string; env?: Record<string, string> } = {}): Promise<Outcome> {
+  async cf(args: readonly string[], options: CommandOptions = {}): Promise<Outcome> {
     return await this.#command(join(root, 'bin/cf'), args, options);
   }
 
   /** As cf, and fails the test when cf fails. */
-  async mustCf(args: readonly string[], options: { cwd?: string; env?: Record<string, string> } = {}): Promise<string> {
+  async mustCf(args: readonly string[], options: CommandOptions = {}): Promise<string> {
     const { exit_status, output } = await this.cf(args, options);
     if (exit_status !== 0) throw new Error(`cf ${args.join(' ')} ended with ${exit_status}:\n${output}`);
     return output;
+  }
+
+  /** Begins a `cf` command, for doing something meanwhile. */
+  begin(args: readonly string[], options: CommandOptions = {}): RunningCommand {
+    return this.#begin(join(root, 'bin/cf'), args, options);
+  }
+
+  /** Asks an app again and again until the work is over; what it answered but 200 is returned. */
+  async failuresDuring(host: string, work: () => Promise<void>): Promise<unknown[]> {
+    const over = new AbortController();
+    const failures: unknown[] = [];
+    const watching = (async () => {
+      do {
+        const answer = await this.get(host).catch((error: unknown) => error);
+        if (!(typeof answer === 'object' && answer !== null && 'status' in answer && answer.status === 200))
+          failures.push(answer);
+        await sleep(10);
+      } while (!over.signal.aborted);
+    })();
+    try {
+      await work();
+    } finally {
+      over.abort();
+      await watching;
+    }
+    return failures;
   }
 
   /** GET of an app by its host, through the router. */
@@ -116,29 +171,72 @@ export class TestPlatform implements AsyncDisposable {
     return folder;
   }
 
-  /** Calls the API with admin's token, as a client that holds to nothing would. */
-  async api(
-    path: string,
-    options: { method?: string; json?: unknown; body?: Buffer; type?: string } = {},
-  ): Promise<HttpAnswer> {
-    const token = (await this.mustCf(['oauth-token'])).trim();
-    const {
-      json,
-      body = json === undefined ? undefined : Buffer.from(JSON.stringify(json)),
-      type = 'application/json',
-    } = options;
+  /** The session that `cf` has here, as admin. */
+  get cfHome(): string {
+    return join(this.home, 'cf-tests');
+  }
+
+  /** Calls the API with admin's token or the one given, as a client that holds to nothing would. */
+  async api(path: string, call: ApiCall = {}): Promise<HttpAnswer> {
+    const { json, type = 'application/json', token = (await this.mustCf(['oauth-token'])).trim() } = call;
+    const body = call.body ?? (json === undefined ? undefined : Buffer.from(JSON.stringify(json)));
+    const length = call.declared_length ?? body?.length;
     return await this.#request(
       {
-        method: options.method ?? 'GET',
+        method: call.method ?? 'GET',
         path,
         headers: {
           host: `api.${this.domain}`,
           authorization: token,
-          ...(body !== undefined && { 'content-type': type, 'content-length': body.length }),
+          ...(body !== undefined && { 'content-type': type, 'content-length': length }),
         },
       },
       body,
     );
+  }
+
+  /** Tokens of admin whose access token lives for one second. */
+  async shortLivedTokens(): Promise<ShortLivedTokens> {
+    const { admin_password, uaa_clients } = this.#secrets();
+    const uaa = async (path: string, client: ShortLivedTokens['client'], form: Record<string, string>) =>
+      await this.#uaa<{ access_token: string; refresh_token: string }>(path, {
+        type: 'application/x-www-form-urlencoded',
+        authorization: `Basic ${Buffer.from(`${client.id}:${client.secret}`).toString('base64')}`,
+        body: new URLSearchParams(form).toString(),
+      });
+    const registrar = { id: 'cc-service-dashboards', secret: uaa_clients['cc-service-dashboards'] ?? '' };
+    const { access_token } = await uaa('/oauth/token', registrar, { grant_type: 'client_credentials' });
+    const client = { id: `short-${randomUUID()}`, secret: randomUUID() };
+    await this.#uaa('/oauth/clients', {
+      type: 'application/json',
+      authorization: `Bearer ${access_token}`,
+      body: JSON.stringify({
+        client_id: client.id,
+        client_secret: client.secret,
+        authorized_grant_types: ['password', 'refresh_token'],
+        scope: ['openid', 'cloud_controller.read', 'cloud_controller.write', 'cloud_controller.admin'],
+        access_token_validity: 1,
+      }),
+    });
+    const form = { grant_type: 'password', username: 'admin', password: admin_password };
+    return { client, ...(await uaa('/oauth/token', client, form)) };
+  }
+
+  async #uaa<T>(path: string, call: { type: string; authorization: string; body: string }): Promise<T> {
+    const { type, authorization, body } = call;
+    const headers = { host: `uaa.${this.domain}`, authorization, 'content-type': type, accept: 'application/json' };
+    const answer = await this.#request({ method: 'POST', path, headers }, Buffer.from(body));
+    if (answer.status >= 400) throw new Error(`UAA's ${path} answered ${answer.status}: ${answer.body}`);
+    return JSON.parse(answer.body) as T;
+  }
+
+  #secrets(): { admin_password: string; uaa_clients: Record<string, string> } {
+    return JSON.parse(readFileSync(join(this.home, 'secrets.json'), 'utf8')) as ReturnType<
+      () => {
+        admin_password: string;
+        uaa_clients: Record<string, string>;
+      }
+    >;
   }
 
   /** A folder with the given files. */
@@ -178,25 +276,31 @@ export class TestPlatform implements AsyncDisposable {
       });
       asked.once('error', reject);
       asked.once('timeout', () => asked.destroy(new Error('no answer within 60 s')));
-      asked.end(body);
+      // What declares more than it has stays open: the answer must come all the same.
+      const declared =
+        options.headers !== undefined && 'content-length' in options.headers
+          ? options.headers['content-length']
+          : undefined;
+      if (body !== undefined && declared !== undefined && Number(declared) > body.length) asked.write(body);
+      else asked.end(body);
     });
   }
 
-  async #command(
-    file: string,
-    args: readonly string[],
-    options: { cwd?: string; env?: Record<string, string> },
-  ): Promise<Outcome> {
-    const env = { ...process.env, INGOT_HOME: this.home, CF_HOME: join(this.home, 'cf-tests'), ...options.env };
+  async #command(file: string, args: readonly string[], options: CommandOptions): Promise<Outcome> {
+    return await this.#begin(file, args, options).outcome;
+  }
+
+  #begin(file: string, args: readonly string[], options: CommandOptions): RunningCommand {
+    const env = { ...process.env, INGOT_HOME: this.home, CF_HOME: this.cfHome, ...options.env };
     mkdirSync(env.CF_HOME, { recursive: true });
     const child = spawn(file, args, { cwd: options.cwd ?? tmpdir(), env, stdio: ['ignore', 'pipe', 'pipe'] });
     let output = '';
     for (const stream of [child.stdout, child.stderr])
       stream.setEncoding('utf8').on('data', (chunk: string) => (output += chunk));
-    const exit_status = await new Promise<number>((done, reject) =>
-      child.once('error', reject).once('close', (status) => done(status ?? -1)),
+    const outcome = new Promise<Outcome>((done, reject) =>
+      child.once('error', reject).once('close', (status) => done({ exit_status: status ?? -1, output })),
     );
-    return { exit_status, output };
+    return { outcome, output: () => output };
   }
 }
 

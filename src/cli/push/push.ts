@@ -12,7 +12,7 @@ import {
   type Manifest,
   type ManifestApp,
 } from './manifest.ts';
-import { uploadPackage } from './upload.ts';
+import { checkSource, uploadPackage } from './upload.ts';
 import { textOf } from '../terminal.ts';
 
 /** The flags of `cf push`, by the names that commander gives them. */
@@ -47,6 +47,8 @@ export async function push(cf: Cf, name: string | undefined, flags: PushFlags): 
   const manifest = composeManifest(name, flags);
   for (const app of manifest.apps)
     terminal.say(`Pushing app ${terminal.name(app.name)} to ${whereAndWho(cf).slice(3)}...`);
+  // What cannot be pushed is told before anything is changed.
+  for (const { path } of manifest.apps) await checkSource(cf, path ?? process.cwd());
   const yaml = manifestYaml(manifest);
   if (manifest.file !== undefined) {
     terminal.say(`Applying manifest file ${manifest.file}...`);

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { extname, join } from 'node:path';
+import { extname, join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cf } from '../context.ts';
@@ -40,6 +40,28 @@ export async function uploadPackage(cf: Cf, app: App, path: string): Promise<str
   } finally {
     await rm(temporary, { recursive: true, force: true });
   }
+}
+
+/** Errors: CommandError when there is nothing at `path` to push, or more than the platform takes. */
+export async function checkSource({ client }: Cf, path: string): Promise<void> {
+  const { size, files } = await measure(path);
+  const { body } = await client.call<{ custom?: { upload_max_bytes?: number } }>('/v3/info');
+  // Other platforms do not say what they take; theirs is to refuse it.
+  const most = body.custom?.upload_max_bytes ?? Infinity;
+  if (size <= most) return;
+  const largest = files.toSorted((one, other) => other.size - one.size)[0];
+  throw new CommandError(
+    `The app in '${resolve(path)}' has ${byteSize(size)} of files, and this platform takes ${byteSize(most)}.` +
+      (largest
+        ? `\nTIP: the largest is ${largest.path} (${byteSize(largest.size)}); '.cfignore' names what is not to be uploaded.`
+        : ''),
+  );
+}
+
+async function measure(path: string): Promise<{ size: number; files: { path: string; size: number }[] }> {
+  if (await isZip(path)) return { size: (await stat(path)).size, files: [] };
+  const files = (await listFiles(path)).filter((file) => file.kind === 'file');
+  return { size: files.reduce((sum, file) => sum + file.size, 0), files };
 }
 
 async function filesOf(path: string, unpacked: string): Promise<PushFile[]> {
