@@ -6,16 +6,16 @@ export class Backlog {
   readonly #levels = Array.from({ length: LEVELS }, () => new Set<string>());
   #size = 0;
 
-  get size(): number {
-    return this.#size;
-  }
-
   /** `urgency` is in [0, 1]. */
   add(droplet: string, urgency: number): void {
     const level = this.#levels[Math.floor(urgency * (LEVELS - 1))];
     if (!level || level.has(droplet)) return;
     level.add(droplet);
     this.#size += 1;
+  }
+
+  has(droplet: string): boolean {
+    return this.#size > 0 && this.#levels.some((level) => level.has(droplet));
   }
 
   delete(droplet: string): void {

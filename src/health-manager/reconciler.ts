@@ -29,6 +29,9 @@ export interface ReconcilerOptions extends PlanRules {
 /** Timers are late by less than this on a busy machine. */
 const MIN_SLEEP_MS = 1000;
 
+/** Everything is looked at again within so many rounds, a few seconds more than a reading of the desired state. */
+const ROUNDS_PER_SWEEP = 100;
+
 type Start = Step & { do: 'start' };
 type Stop = Step & { do: 'stop' };
 
@@ -46,6 +49,7 @@ export class Reconciler {
   readonly #backlog = new Backlog();
   #wasFresh = false;
   #areAllDirty = false;
+  #sweeping: Iterator<string> | undefined;
   #wasLeading = true;
   #wokeAt: number | undefined;
   /** What is found missing now was so since then: while knowledge became fresh all were listened to already. */
@@ -78,7 +82,6 @@ export class Reconciler {
   /** The whole desired state was read, beginning at `askedAt`. */
   fetched(processes: readonly DesiredProcess[], times: { askedAt: number; now: number }): void {
     for (const droplet of this.desired.replace(processes, times)) this.#dirty.add(droplet);
-    this.lookAtAll();
   }
 
   interrupt(now: number): void {
@@ -160,6 +163,7 @@ export class Reconciler {
         this.#backlog.delete(droplet);
         yield droplet;
       }
+      yield* this.#sweep();
       return;
     }
     this.#backlog.clear();
@@ -168,6 +172,18 @@ export class Reconciler {
     // What is in neither any more is forgotten.
     for (const droplet of this.#dirty)
       if (!this.desired.get(droplet) && this.actual.instancesOf(droplet).length === 0) yield droplet;
+  }
+
+  /** A part of everything each round, whether or not something was heard of it: whatever may have been missed is found. */
+  *#sweep(): Generator<string> {
+    for (let n = Math.ceil(this.desired.size / ROUNDS_PER_SWEEP); n > 0; n--) {
+      const next = this.#sweeping?.next();
+      if (!next || next.done === true) {
+        this.#sweeping = this.desired.droplets();
+        return;
+      }
+      if (!this.#dirty.has(next.value) && !this.#backlog.has(next.value)) yield next.value;
+    }
   }
 
   /** What there is, for people to read; walks everything, so ask for it seldom. */

@@ -177,7 +177,10 @@ class Invariants {
     this.#startedAt.set(key, { droplet, version, index, at: this.#world.now });
   }
 
-  #stop({ droplet, index, instance }: Step & { do: 'stop' }): void {
+  #stop(step: Step & { do: 'stop' }): void {
+    // A hint that was lost makes an extra of what is desired again, until the next reading: the cloud controller refuses that.
+    if (!mayStop(this.#world, step)) return;
+    const { droplet, index, instance } = step;
     const wanted = this.#world.desired.get(droplet);
     if (wanted?.state !== 'STARTED' || index >= wanted.instances) return;
     const serving = this.#world.serving(droplet, index);
