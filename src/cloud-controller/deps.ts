@@ -1,3 +1,4 @@
+import type { TokenVerifier } from '#http/token-verifier.ts';
 import type { Clock } from '#kernel/clock.ts';
 import type { Log } from '#kernel/log.ts';
 import type { Links } from './api/links.ts';
@@ -22,6 +23,8 @@ export interface Deps {
   directory: UserDirectory;
   /** Encrypts secrets of services. */
   vault: Vault;
+  /** Checks tokens of the UAA, for the API and for what others ask in a user's name. */
+  verifier: TokenVerifier;
   clock: Clock;
   log: Log;
 }

@@ -3,12 +3,14 @@ import { request } from 'undici';
 import { z } from 'zod';
 import { useCfErrors } from '#http/cf-errors.ts';
 import { createHttpServer } from '#http/server.ts';
+import type { Clock } from '#kernel/clock.ts';
 import { TokenVerifier } from '#http/token-verifier.ts';
 import { type AuthenticationOptions, useAuthentication } from './api/caller.ts';
 import { useCleanText } from './api/clean-text.ts';
 import { describeApi, gatherEndpoints } from './api/openapi.ts';
 import { useRateLimit } from './api/rate-limit.ts';
 import { API_VERSION } from './config.ts';
+import type { CloudControllerConfig } from './config.ts';
 import type { Deps } from './deps.ts';
 import { registerResources } from './resources.ts';
 import { loadHeldRoles } from './roles/held-roles-store.ts';
@@ -31,15 +33,17 @@ export function createApiServer(deps: Deps): FastifyInstance {
   return server;
 }
 
-/** Tokens of our UAA, and the roles of those who hold them. */
-export function uaaAuthentication({ config, clock, db }: Pick<Deps, 'config' | 'clock' | 'db'>): AuthenticationOptions {
-  const { url, issuer, audience, timeout_ms } = config.uaa;
+/** Checks tokens of our UAA. */
+export function uaaVerifier({ uaa }: Pick<CloudControllerConfig, 'uaa'>, clock: Clock): TokenVerifier {
+  const { url, issuer, audience, timeout_ms } = uaa;
   const fetchKeys = async (): Promise<z.output<typeof Keys>> => {
     const response = await request(`${url}/token_keys`, { headersTimeout: timeout_ms, bodyTimeout: timeout_ms });
     return Keys.parse(await response.body.json());
   };
-  return {
-    verifier: new TokenVerifier({ fetchKeys, issuer, audience, clock }),
-    rolesOf: async (claims) => await loadHeldRoles(db, claims),
-  };
+  return new TokenVerifier({ fetchKeys, issuer, audience, clock });
+}
+
+/** Tokens of our UAA, and the roles of those who hold them. */
+export function uaaAuthentication({ verifier, db }: Pick<Deps, 'verifier' | 'db'>): AuthenticationOptions {
+  return { verifier, rolesOf: async (claims) => await loadHeldRoles(db, claims) };
 }

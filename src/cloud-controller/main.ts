@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { Bus } from '#bus/bus.ts';
+import { followRevocations } from '#bus/revocations.ts';
 import { registerRoutes } from '#bus/route-registrar.ts';
 import { Database, type DatabaseOptions } from '#db/database.ts';
 import { migrate } from '#db/migrate.ts';
@@ -11,7 +12,7 @@ import { sweepEventsHourly } from './audit-events/sweep.ts';
 import { installBuildpacks } from './buildpacks/install.ts';
 import type { CloudControllerConfig } from './config.ts';
 import type { Deps } from './deps.ts';
-import { createApiServer } from './http.ts';
+import { createApiServer, uaaVerifier } from './http.ts';
 import { createInternalServer } from './internal/http.ts';
 import { JobQueue } from './jobs/queue.ts';
 import { JobRegistry } from './jobs/registry.ts';
@@ -46,6 +47,8 @@ export async function start(
   );
   await seed(database.query, config);
   const bus = stack.use(await Bus.connect({ ...config.nats, name: 'cloud-controller', log }));
+  const verifier = uaaVerifier(config, clock);
+  stack.use(followRevocations({ bus, clock, refusers: [verifier] }));
   const vault = new Vault(config);
   const apps = stack.use(await openAppsSide({ config, db: database.query, bus, clock, log, vault }));
   const links = new Links(config.urls.api);
@@ -64,6 +67,7 @@ export async function start(
     apps,
     vault,
     directory: new UserDirectory({ ...config.uaa, clock }),
+    verifier,
     clock,
     log,
   };

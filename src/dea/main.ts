@@ -28,10 +28,7 @@ export async function start(config: DeaConfig, { log, clock }: ComponentContext)
   const dea = { id: await Store.id(base_dir), ip: config.ip, index: config.index, zone: config.zone };
   const snapshot = await Store.load(base_dir);
   await using stack = new AsyncDisposableStack();
-  const credentials = config.nats_credentials ? { credentials: config.nats_credentials } : {};
-  const bus = stack.use(
-    await Bus.connect({ servers: config.nats_servers, name: `dea-${config.index}`, log, ...credentials }),
-  );
+  const bus = stack.use(await Bus.connect({ servers: config.nats_servers, name: `dea-${config.index}`, log }));
   const warden = stack.use(new WardenClient({ socket_path: config.warden_socket }));
   const tags = { origin: 'dea', deployment: 'ingot', job: 'dea', index: dea.id, ip: dea.ip };
   const emitter = stack.use(new LogEmitter({ bus, clock, tags }));

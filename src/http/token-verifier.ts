@@ -1,5 +1,6 @@
 import { createLocalJWKSet, decodeProtectedHeader, errors, jwtVerify, type JSONWebKeySet, type JWTPayload } from 'jose';
 import { z } from 'zod';
+import type { Revocation } from '#contracts/uaa.ts';
 import type { Clock } from '#kernel/clock.ts';
 import { AppError } from '#kernel/errors.ts';
 
@@ -59,29 +60,43 @@ export class TokenVerifier {
   #fetchedAt_ms = -Infinity;
   #fetching: Promise<void> | undefined;
   readonly #verified = new Map<string, TokenClaims>();
-  readonly #revoked = new Set<string>();
+  /** By `jti`, `user_id` or `client_id` and what it is: the newest of each says all that earlier ones said. */
+  readonly #revocations = new Map<string, Revocation>();
 
   constructor(options: TokenVerifierOptions) {
     this.#options = options;
   }
 
-  /** Refuses a token by its `jti` from now on. */
-  revoke(jti: string): void {
-    this.#revoked.add(jti);
+  /** Refuses from now on what the UAA revoked: one token, or those of a user or client that were issued until then. */
+  refuse(revocation: Revocation): void {
+    const now_s = this.#options.clock.now() / 1000;
+    for (const [key, { expires_at }] of this.#revocations) if (expires_at < now_s) this.#revocations.delete(key);
+    const { jti, user_id, client_id } = revocation;
+    const key = jti !== undefined ? `jti ${jti}` : user_id !== undefined ? `user ${user_id}` : `client ${client_id}`;
+    const known = this.#revocations.get(key);
+    if (!known || known.issued_until <= revocation.issued_until) this.#revocations.set(key, revocation);
   }
 
   /** Errors: TokenInvalid, KeysUnavailable. */
   async verify(token: string): Promise<TokenClaims> {
     const cached = this.#verified.get(token);
     if (cached) {
-      if (cached.exp * 1000 > this.#options.clock.now() && !this.#revoked.has(cached.jti)) return cached;
+      if (cached.exp * 1000 > this.#options.clock.now() && !this.#isRevoked(cached)) return cached;
       this.#verified.delete(token);
     }
     const keys = await this.#keysFor(token);
     const claims = await this.#check(token, keys);
-    if (this.#revoked.has(claims.jti)) throw new TokenInvalid('the token is revoked');
+    if (this.#isRevoked(claims)) throw new TokenInvalid('the token is revoked');
     this.#remember(token, claims);
     return claims;
+  }
+
+  #isRevoked({ jti, user_id, client_id, iat }: TokenClaims): boolean {
+    if (this.#revocations.size === 0) return false;
+    return [`jti ${jti}`, `user ${user_id}`, `client ${client_id}`].some((key) => {
+      const revocation = this.#revocations.get(key);
+      return revocation !== undefined && iat <= revocation.issued_until;
+    });
   }
 
   async #check(token: string, keys: ReturnType<typeof createLocalJWKSet>): Promise<TokenClaims> {

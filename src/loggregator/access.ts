@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { JSONWebKeySet } from 'jose';
+import type { Revocation } from '#contracts/uaa.ts';
 import { TokenInvalid, TokenVerifier, type TokenClaims } from '#http/token-verifier.ts';
 import type { Clock } from '#kernel/clock.ts';
 import { AppError } from '#kernel/errors.ts';
@@ -53,6 +54,11 @@ export class Access {
     this.#verifiers = audiences.map(
       (audience) => new TokenVerifier({ fetchKeys, issuer, audience, clock: options.clock }),
     );
+  }
+
+  /** Refuses tokens that the UAA revoked. */
+  refuse(revocation: Revocation): void {
+    for (const verifier of this.#verifiers) verifier.refuse(revocation);
   }
 
   /** Undefined without a token, or with one that is not good. Errors: KeysUnavailable. */

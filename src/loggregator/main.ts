@@ -4,6 +4,7 @@
  */
 import { announceComponent } from '#bus/announce.ts';
 import { Bus } from '#bus/bus.ts';
+import { followRevocations } from '#bus/revocations.ts';
 import { registerRoutes } from '#bus/route-registrar.ts';
 import { createHttpServer, listen } from '#http/server.ts';
 import { StatusServer } from '#http/status-server.ts';
@@ -54,6 +55,7 @@ export async function start(config: LoggregatorConfig, context: ComponentContext
   );
   const drains: Drains = stack.use(openDrains(config, context, (...loss) => intake.tellLoss(...loss)));
   const access = new Access({ clock, uaa: config.uaa, cc_url: config.cc_url, ...config.access });
+  stack.use(followRevocations({ bus, clock, refusers: [access] }));
   const server = createHttpServer({ log, body_limit_bytes: MB });
   stack.defer(async () => await server.close());
   useLogErrors(server, log);

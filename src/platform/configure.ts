@@ -147,6 +147,7 @@ function cloudControllerConfig(inputs: ConfigInputs): object {
       client: { id: 'cloud_controller_username_lookup', secret: secrets.uaa_clients.cloud_controller_username_lookup },
     },
     blobstore: { kind: 'folder', folder: home.blobs },
+    encryption_key: secrets.encryption_key,
     buildpacks: BUILDPACKS.map((name) => ({
       name: `${name}_buildpack`,
       file: join(projectRoot, 'buildpacks', name),

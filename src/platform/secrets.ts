@@ -12,7 +12,7 @@ const Secrets = z.strictObject({
   nats_password: secret,
   internal_api_password: secret,
   status_password: secret,
-  blob_signing_key: secret,
+  encryption_key: secret.describe('of the credentials of services, in the database'),
   uaa_clients: z.strictObject({
     cloud_controller_username_lookup: secret,
     'cc-service-dashboards': secret,
@@ -36,7 +36,7 @@ function makeSecrets(): Secrets {
     nats_password: random(),
     internal_api_password: random(),
     status_password: random(),
-    blob_signing_key: random(),
+    encryption_key: random(),
     uaa_clients: {
       cloud_controller_username_lookup: random(),
       'cc-service-dashboards': random(),

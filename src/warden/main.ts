@@ -17,6 +17,8 @@ export async function start(config: WardenConfig, context: ComponentContext): Pr
   checkMachine(config);
   mkdirSync(config.depot, { recursive: true, mode: 0o711 });
   if (!isInNamespace(config)) enterNamespace(config);
+  // conmon writes a file `oom` wherever it was started when a container runs out of memory.
+  process.chdir(config.depot);
   const lock = lockDepot(config.depot);
   const ground = await prepareGround(config, context);
   const warden = new Warden(ground);

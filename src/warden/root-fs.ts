@@ -50,7 +50,8 @@ export function mountRootFs(options: RootFsOptions): OciMount[] {
     mountIdMapped({ source: layer, target, userns, isReadOnly: true });
     return target;
   });
-  const data = `lowerdir=${lower.toReversed().join(':')},upperdir=${upper},workdir=${work}`;
+  // redirect_dir: without it an app could not rename a folder of its droplet (EXDEV).
+  const data = `lowerdir=${lower.toReversed().join(':')},upperdir=${upper},workdir=${work},redirect_dir=on`;
   mount({ source: 'overlay', target: root, type: 'overlay', flags: MS_NODEV, data });
   // The overlay holds its layers by mounts of its own.
   for (const target of lower) unmount(target);

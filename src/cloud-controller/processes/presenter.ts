@@ -116,14 +116,15 @@ function presentStat(
     fds_quota: fds,
     isolation_segment,
     details,
+    // The cf CLI takes no fractions of bytes.
     usage: usage
       ? {
           time: usage.time,
           cpu: usage.cpu,
           cpu_entitlement: null,
-          mem: usage.mem,
-          disk: usage.disk,
-          log_rate: usage.log_rate,
+          mem: Math.round(usage.mem),
+          disk: Math.round(usage.disk),
+          log_rate: Math.round(usage.log_rate),
         }
       : {},
   };
