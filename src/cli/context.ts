@@ -1,6 +1,6 @@
 import type { CfClient } from './client.ts';
-import { CommandError, notFoundError, notLoggedIn } from './errors.ts';
-import type { App } from './resources.ts';
+import { ApiError, CommandError, notFoundError, notLoggedIn } from './errors.ts';
+import type { App, Named } from './resources.ts';
 import type { Session } from './session.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -51,8 +51,48 @@ export async function findByName<T>(
 }
 
 /** Errors: CommandError "App 'x' not found." */
-export async function findApp(cf: Cf, name: string): Promise<App> {
-  const app = await findByName<App>(cf, '/v3/apps', name, { space_guids: requireSpace(cf).guid });
+export async function findApp(cf: Cf, name: string, space_guid = requireSpace(cf).guid): Promise<App> {
+  const app = await findByName<App>(cf, '/v3/apps', name, { space_guids: space_guid });
   if (!app) throw notFoundError('App', name);
   return app;
+}
+
+/** Errors: CommandError "Kind 'x' not found." */
+export async function mustFind<T = Named>(
+  cf: Cf,
+  { kind, path }: { kind: string; path: string },
+  name: string,
+  query: Record<string, string> = {},
+): Promise<T> {
+  requireUser(cf);
+  const found = await findByName<T>(cf, path, name, query);
+  if (!found) throw notFoundError(kind, name);
+  return found;
+}
+
+/** The org of this name, or the targeted one. */
+export async function findOrg<T extends Named = Named>(cf: Cf, name: string): Promise<T> {
+  return await mustFind<T>(cf, { kind: 'Organization', path: '/v3/organizations' }, name);
+}
+
+/** A space of the targeted org, or of the one given. */
+export async function findSpace<T extends Named = Named>(cf: Cf, name: string, org_guid?: string): Promise<T> {
+  const organization_guids = org_guid ?? requireOrg(cf).guid;
+  return await mustFind<T>(cf, { kind: 'Space', path: '/v3/spaces' }, name, { organization_guids });
+}
+
+/** Makes a change whose work may be done already: `done` says by which words of the API, and is shown in its place. */
+export async function unlessDone(
+  cf: Cf,
+  done: { when: RegExp; say?: string; silent?: true },
+  change: () => Promise<unknown>,
+): Promise<boolean> {
+  try {
+    await change();
+    return true;
+  } catch (error) {
+    if (!(error instanceof ApiError) || !done.when.test(error.message)) throw error;
+    if (!done.silent) cf.terminal.warn(done.say ?? error.message);
+    return false;
+  }
 }

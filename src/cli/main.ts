@@ -4,17 +4,33 @@
 import { Command, CommanderError } from 'commander';
 import { describeError } from '#kernel/errors.ts';
 import { CfClient } from './client.ts';
+import { registerAppSettingCommands } from './commands/app-settings.ts';
 import { registerAppCommands } from './commands/apps.ts';
+import { registerDomainCommands } from './commands/domains.ts';
 import { registerEnvCommands } from './commands/env.ts';
+import { registerFeatureFlagCommands } from './commands/feature-flags.ts';
+import { registerHealthCheckCommands } from './commands/health-checks.ts';
+import { helpOf, registerHelpCommand } from './commands/help.ts';
+import { registerIsolationSegmentCommands } from './commands/isolation-segments.ts';
+import { registerOrgInfoCommands } from './commands/org-info.ts';
 import { registerOrgCommands } from './commands/orgs.ts';
+import { registerPackageCommands } from './commands/packages.ts';
 import { registerPlatformCommands } from './commands/platform.ts';
 import { registerPushCommand } from './commands/push.ts';
+import { registerQuotaCommands } from './commands/quotas.ts';
+import { registerRevisionCommands } from './commands/revisions.ts';
+import { registerRoleCommands } from './commands/roles.ts';
+import { registerRouteSettingCommands } from './commands/route-settings.ts';
 import { registerRouteCommands } from './commands/routes.ts';
+import { registerSecurityGroupCommands } from './commands/security-groups.ts';
 import { registerSessionCommands } from './commands/session.ts';
+import { registerTaskCommands } from './commands/tasks.ts';
+import { registerUserCommands } from './commands/users.ts';
 import type { Cf } from './context.ts';
 import { ApiError, CommandError } from './errors.ts';
 import { Session } from './session.ts';
 import { Terminal } from './terminal.ts';
+import { sayUsageError, withoutEqualsSigns } from './usage.ts';
 
 const VERSION = '8.18.0+ingot';
 
@@ -26,11 +42,11 @@ async function main(args: readonly string[]): Promise<number> {
   try {
     const session = Session.load(process.env);
     cf = { session, terminal, client: new CfClient({ session, onWarning: (text) => terminal.warn(text) }) };
-    await createProgram(cf).parseAsync([...args], { from: 'user' });
+    const program = createProgram(cf);
+    await program.parseAsync(withoutEqualsSigns(args.length === 0 ? ['help'] : args), { from: 'user' });
     return typeof process.exitCode === 'number' ? process.exitCode : 0;
   } catch (error) {
-    // commander has already said what is wrong with the words of the call.
-    if (error instanceof CommanderError) return error.exitCode;
+    if (error instanceof CommanderError) return sayUsageError(terminal, error, args);
     terminal.failed(error instanceof ApiError || error instanceof CommandError ? error.message : describeError(error));
     return 1;
   } finally {
@@ -42,19 +58,37 @@ function createProgram(cf: Cf): Command {
   const program = new Command('cf')
     .description('A command line tool to interact with Cloud Foundry')
     .version(`cf version ${VERSION}`, '-v, --version', 'Print the version')
-    .configureHelp({ sortSubcommands: true })
+    // Flags of commands may be named as those of cf itself.
+    .enablePositionalOptions()
+    .configureHelp({ formatHelp: helpOf })
+    .configureOutput({ outputError: () => {} })
     .exitOverride();
   for (const register of [
     registerSessionCommands,
     registerPushCommand,
     registerAppCommands,
+    registerAppSettingCommands,
+    registerTaskCommands,
+    registerPackageCommands,
+    registerRevisionCommands,
+    registerHealthCheckCommands,
     registerEnvCommands,
     registerRouteCommands,
+    registerRouteSettingCommands,
+    registerDomainCommands,
     registerOrgCommands,
+    registerOrgInfoCommands,
+    registerUserCommands,
+    registerRoleCommands,
+    registerQuotaCommands,
+    registerSecurityGroupCommands,
+    registerIsolationSegmentCommands,
+    registerFeatureFlagCommands,
     registerPlatformCommands,
   ]) {
     register(program, cf);
   }
+  registerHelpCommand(program, cf, VERSION);
   program
     .command('version')
     .description('Print the version')

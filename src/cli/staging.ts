@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cf } from './context.ts';
 import { CommandError } from './errors.ts';
 import { tailLogs } from './log-tail.ts';
-import type { App, Build, Deployment, InstanceStats, Process } from './resources.ts';
+import type { App, Build, Deployment, InstanceStats, Package, Process } from './resources.ts';
 
 const minutes = (variable: string, fallback: number): number => {
   const given = Number(process.env[variable]);
@@ -73,7 +73,15 @@ async function waitForProcess(cf: Cf, app: App, process_guid: string): Promise<v
 export async function deploy(
   cf: Cf,
   app: App,
-  options: { droplet?: string; revision?: string; strategy: string; max_in_flight?: number; no_wait: boolean },
+  options: {
+    droplet?: string;
+    revision?: string;
+    strategy: string;
+    max_in_flight?: number;
+    /** Of a canary deployment, in percent. */
+    steps?: readonly number[];
+    no_wait: boolean;
+  },
 ): Promise<void> {
   const { client } = cf;
   const { body: created } = await client.call<Deployment>('/v3/deployments', {
@@ -82,12 +90,25 @@ export async function deploy(
       strategy: options.strategy,
       ...(options.droplet !== undefined && { droplet: { guid: options.droplet } }),
       ...(options.revision !== undefined && { revision: { guid: options.revision } }),
-      ...(options.max_in_flight !== undefined && { options: { max_in_flight: options.max_in_flight } }),
+      ...((options.max_in_flight !== undefined || options.steps) && { options: deploymentSettings(options) }),
       relationships: { app: { data: { guid: app.guid } } },
     },
   });
+  await waitForDeployment(cf, app, { guid: created.guid, no_wait: options.no_wait });
+}
+
+function deploymentSettings(options: { max_in_flight?: number; steps?: readonly number[] }): object {
+  return {
+    ...(options.max_in_flight !== undefined && { max_in_flight: options.max_in_flight }),
+    ...(options.steps && { canary: { steps: options.steps.map((weight) => ({ instance_weight: weight })) } }),
+  };
+}
+
+/** Waits until a deployment has ended or pauses; one that takes too long is canceled. Errors: CommandError. */
+export async function waitForDeployment(cf: Cf, app: App, of: { guid: string; no_wait: boolean }): Promise<void> {
+  const { client } = cf;
   for await (const _ of patiently(minutes('CF_STARTUP_TIMEOUT', 5))) {
-    const { status, new_processes } = await client.get<Deployment>(`/v3/deployments/${created.guid}`);
+    const { status, new_processes } = await client.get<Deployment>(`/v3/deployments/${of.guid}`);
     if (status.value === 'FINALIZED') {
       if (status.reason === 'DEPLOYED') return;
       throw new CommandError(
@@ -96,10 +117,23 @@ export async function deploy(
     }
     if (status.reason === 'PAUSED') return;
     const [web] = new_processes;
-    if (options.no_wait && web) return await waitForProcess(cf, app, web.guid);
+    if (of.no_wait && web) return await waitForProcess(cf, app, web.guid);
   }
-  await client.call(`/v3/deployments/${created.guid}/actions/cancel`, { method: 'POST' });
+  await client.call(`/v3/deployments/${of.guid}/actions/cancel`, { method: 'POST' });
   throw new CommandError(
     `Start app timeout\n\nThe deployment was canceled.\n\nUse 'cf logs ${app.name} --recent' for more information`,
   );
+}
+
+/** The newest package of the app that can be staged. */
+export async function newestPackage({ client }: Cf, app: App): Promise<Package | undefined> {
+  const query = { app_guids: app.guid, states: 'READY', order_by: '-created_at', per_page: 1 };
+  return (await client.get<{ resources: Package[] }>('/v3/packages', query)).resources[0];
+}
+
+export async function setDroplet({ client }: Cf, app: App, guid: string): Promise<void> {
+  await client.call(`/v3/apps/${app.guid}/relationships/current_droplet`, {
+    method: 'PATCH',
+    json: { data: { guid } },
+  });
 }

@@ -20,6 +20,16 @@ export class Terminal {
     process.stderr.write(`${text}\n`);
   }
 
+  /** A sentence whose values are highlighted. */
+  text(words: TemplateStringsArray, ...values: readonly string[]): string {
+    return words.map((word, n) => word + (n < values.length ? this.name(values[n] ?? '') : '')).join('');
+  }
+
+  /** Says a sentence whose values are highlighted. */
+  tell(words: TemplateStringsArray, ...values: readonly string[]): void {
+    this.say(this.text(words, ...values));
+  }
+
   ok(): void {
     this.say(this.style(['green', 'bold'], 'OK'));
   }
@@ -56,6 +66,11 @@ export class Terminal {
     } finally {
       prompt.close();
     }
+  }
+
+  /** Whether a person says yes, or the call was forced. */
+  async confirm(question: string, isForced: boolean | undefined): Promise<boolean> {
+    return isForced === true || /^y(es)?$/i.test((await this.ask(`${question} [yN]`)).trim());
   }
 
   /** Asks without showing what is typed. */
@@ -104,6 +119,11 @@ export function byteSize(bytes: number): string {
     if (bytes >= size) return `${(bytes / size).toFixed(1).replace(/\.0$/, '')}${unit}`;
   }
   return bytes === 0 ? '0' : `${bytes}B`;
+}
+
+/** `Mon, 23 Nov 2026 10:11:12 UTC`, as lists of the public CLI write dates. */
+export function listDate(iso: string): string {
+  return new Date(iso).toUTCString().replace(/GMT$/, 'UTC');
 }
 
 /** `Mon 23 Nov 10:11:12 UTC 2026`, in the local zone, as the public CLI writes dates. */

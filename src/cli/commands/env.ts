@@ -28,14 +28,14 @@ export function registerEnvCommands(program: Command, cf: Cf): void {
     .command('env')
     .alias('e')
     .description('Show all env variables for an app')
-    .argument('<app>')
+    .argument('<APP_NAME>')
     .action(async (app_name: string) => await showEnv(cf, app_name));
 
   program
     .command('set-env')
     .alias('se')
     .description('Set an env variable for an app')
-    .argument('<app>')
+    .argument('<APP_NAME>')
     .argument('<variable>')
     .argument('<value>')
     .action(async (app_name: string, variable: string, value: string) => {
@@ -53,7 +53,7 @@ export function registerEnvCommands(program: Command, cf: Cf): void {
     .command('unset-env')
     .alias('ue')
     .description('Remove an env variable from an app')
-    .argument('<app>')
+    .argument('<APP_NAME>')
     .argument('<variable>')
     .action(async (app_name: string, variable: string) => {
       const app = await findApp(cf, app_name);
@@ -74,7 +74,7 @@ export function registerEnvCommands(program: Command, cf: Cf): void {
   program
     .command('logs')
     .description('Tail or show recent logs for an app')
-    .argument('<app>')
+    .argument('<APP_NAME>')
     .option('--recent', 'Dump recent logs instead of tailing')
     .action(async (app_name: string, { recent }: { recent?: true }) => {
       const app = await findApp(cf, app_name);
@@ -94,7 +94,7 @@ export function registerEnvCommands(program: Command, cf: Cf): void {
   program
     .command('events')
     .description('Show recent app events')
-    .argument('<app>')
+    .argument('<APP_NAME>')
     .action(async (app_name: string) => {
       const app = await findApp(cf, app_name);
       terminal.say(`Getting events for app ${name(app_name)} ${whereAndWho(cf)}...\n`);

@@ -13,7 +13,7 @@ export function registerPushCommand(program: Command, cf: Cf): void {
     .command('push')
     .alias('p')
     .description('Push a new app or sync changes to an existing app')
-    .argument('[app]')
+    .argument('[APP_NAME]')
     .option(
       '-b, --buildpack <buildpack>',
       "Custom buildpack by name or Git URL, with '#branch' for a branch or tag; several are used in order",

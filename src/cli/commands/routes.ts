@@ -1,9 +1,11 @@
 import type { Command } from 'commander';
-import { findApp, findByName, requireOrg, requireSpace, requireUser, whereAndWho, type Cf } from '../context.ts';
-import { ApiError, CommandError, notFoundError } from '../errors.ts';
+import { findApp, requireOrg, requireSpace, requireUser, whereAndWho, type Cf } from '../context.ts';
+import { ApiError, CommandError } from '../errors.ts';
 import type { App, Domain, Named, Route } from '../resources.ts';
+import { findDomain } from './domains.ts';
+import { collect } from './flags.ts';
 
-interface RouteFlags {
+export interface RouteFlags {
   hostname?: string;
   path?: string;
   port?: number;
@@ -12,22 +14,16 @@ interface RouteFlags {
   option?: string[];
 }
 
-const withSlash = (path: string | undefined): string =>
+export const withSlash = (path: string | undefined): string =>
   path === undefined || path === '' ? '' : path.startsWith('/') ? path : `/${path}`;
 
 /** `host.domain/path`, as people write a route. */
-function urlOf(domain: string, flags: RouteFlags): string {
+export function urlOf(domain: string, flags: RouteFlags): string {
   const host = flags.hostname === undefined || flags.hostname === '' ? domain : `${flags.hostname}.${domain}`;
   return flags.port === undefined ? host + withSlash(flags.path) : `${domain}:${flags.port}`;
 }
 
-async function findDomain(cf: Cf, name: string): Promise<Domain> {
-  const domain = await findByName<Domain>(cf, '/v3/domains', name);
-  if (!domain) throw notFoundError('Domain', name);
-  return domain;
-}
-
-async function findRoute(cf: Cf, domain: Domain, flags: RouteFlags): Promise<Route | undefined> {
+export async function findRoute(cf: Cf, domain: Domain, flags: RouteFlags): Promise<Route | undefined> {
   const query = {
     domain_guids: domain.guid,
     hosts: flags.hostname ?? '',
@@ -51,7 +47,6 @@ async function createRoute(cf: Cf, domain: Domain, flags: RouteFlags): Promise<R
 export function registerRouteCommands(program: Command, cf: Cf): void {
   const { terminal, client, session } = cf;
   const name = (text: string): string => terminal.name(text);
-  const collect = (value: string, all: string[] | undefined): string[] => [...(all ?? []), value];
 
   program
     .command('routes')
@@ -60,23 +55,6 @@ export function registerRouteCommands(program: Command, cf: Cf): void {
     .option('--org-level', 'List all the routes for all spaces of current organization')
     .option('--labels <selector>', 'Selector to filter routes by labels')
     .action(async (flags: { orgLevel?: true; labels?: string }) => await listRoutes(cf, flags));
-
-  program
-    .command('domains')
-    .description('List domains in the target org')
-    .action(async () => {
-      const org = requireOrg(cf);
-      terminal.say(`Getting domains in org ${name(org.name)} as ${name(session.userName)}...\n`);
-      const { resources } = await client.list<Domain>(`/v3/organizations/${org.guid}/domains`, { per_page: 5000 });
-      if (resources.length === 0) return terminal.say('No domains found.');
-      const rows = resources.map((domain) => [
-        domain.name,
-        domain.relationships.organization.data ? 'private' : 'shared',
-        domain.internal ? 'true' : '',
-        domain.supported_protocols.join(','),
-      ]);
-      terminal.table([['name', 'availability', 'internal', 'protocols'], ...rows]);
-    });
 
   program
     .command('create-route')
@@ -129,7 +107,7 @@ export function registerRouteCommands(program: Command, cf: Cf): void {
   program
     .command('map-route')
     .description('Map a route to an app')
-    .argument('<app>')
+    .argument('<APP_NAME>')
     .argument('<domain>')
     .option('-n, --hostname <host>', 'Hostname for the HTTP route (required for shared domains)')
     .option('--path <path>', 'Path for the HTTP route')
@@ -145,7 +123,7 @@ export function registerRouteCommands(program: Command, cf: Cf): void {
   program
     .command('unmap-route')
     .description('Remove a route from an app')
-    .argument('<app>')
+    .argument('<APP_NAME>')
     .argument('<domain>')
     .option('-n, --hostname <host>', 'Hostname used to identify the HTTP route')
     .option('--path <path>', 'Path used to identify the HTTP route')
@@ -231,12 +209,25 @@ async function listRoutes(cf: Cf, flags: { orgLevel?: true; labels?: string }): 
     route.path,
     route.protocol,
     [...new Set(route.destinations.map((to) => to.protocol))].join(', '),
+    [...new Set(route.destinations.map((to) => String(to.port)))].join(', '),
     [...new Set(route.destinations.map((to) => nameOf(apps.resources, to.app.guid)))].join(', '),
     '',
     route.options?.loadbalancing === undefined ? '' : `loadbalancing=${route.options.loadbalancing}`,
   ]);
   terminal.table([
-    ['space', 'host', 'domain', 'port', 'path', 'protocol', 'app-protocol', 'apps', 'service instance', 'options'],
+    [
+      'space',
+      'host',
+      'domain',
+      'port',
+      'path',
+      'protocol',
+      'app-protocol',
+      'app-port',
+      'apps',
+      'service instance',
+      'options',
+    ],
     ...rows,
   ]);
 }

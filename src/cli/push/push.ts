@@ -4,6 +4,7 @@ import { findApp, requireSpace, whereAndWho, type Cf } from '../context.ts';
 import { CommandError } from '../errors.ts';
 import type { App } from '../resources.ts';
 import { deploy, stage, waitForStart } from '../staging.ts';
+import { showDiff } from './diff.ts';
 import {
   findManifest,
   manifestYaml,
@@ -13,7 +14,6 @@ import {
   type ManifestApp,
 } from './manifest.ts';
 import { checkSource, uploadPackage } from './upload.ts';
-import { textOf } from '../terminal.ts';
 
 /** The flags of `cf push`, by the names that commander gives them. */
 export interface PushFlags {
@@ -172,26 +172,4 @@ function overrule(app: ManifestApp, fields: Record<string, unknown>): ManifestAp
 
 function withDefaultRoute(app: ManifestApp): ManifestApp {
   return app['no-route'] === true || app['random-route'] === true ? app : { ...app, 'default-route': true };
-}
-
-interface DiffItem {
-  op: 'add' | 'remove' | 'replace';
-  path: string;
-  value?: unknown;
-  was?: unknown;
-}
-
-/** What the manifest changes, as the API sees it. Not having it stops no push. */
-async function showDiff({ client, terminal }: Cf, space_guid: string, yaml: string): Promise<void> {
-  const headers = { 'content-type': 'application/x-yaml' };
-  const { body } = await client.call<{ diff: DiffItem[] }>(`/v3/spaces/${space_guid}/manifest_diff`, {
-    method: 'POST',
-    body: yaml,
-    headers,
-  });
-  terminal.say('\nUpdating with these attributes...');
-  for (const { op, path, value, was } of body.diff) {
-    if (op !== 'add') terminal.say(terminal.style('red', `- ${path.replace(/^\//, '')}: ${textOf(was)}`));
-    if (op !== 'remove') terminal.say(terminal.style('green', `+ ${path.replace(/^\//, '')}: ${textOf(value)}`));
-  }
 }

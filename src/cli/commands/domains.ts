@@ -1,0 +1,154 @@
+import type { Command } from 'commander';
+import { findByName, findOrg, mustFind, requireOrg, requireUser, unlessDone, type Cf } from '../context.ts';
+import { CommandError, notFoundError } from '../errors.ts';
+import type { Domain } from '../resources.ts';
+
+/** Errors: CommandError "Domain 'x' not found." */
+export async function findDomain(cf: Cf, name: string): Promise<Domain> {
+  return await mustFind<Domain>(cf, { kind: 'Domain', path: '/v3/domains' }, name);
+}
+
+export function registerDomainCommands(program: Command, cf: Cf): void {
+  const { terminal, client, session } = cf;
+  const create = async (json: object): Promise<unknown> => await client.call('/v3/domains', { method: 'POST', json });
+  const done = { when: /already in use|already exists|already reserved/ };
+
+  program
+    .command('domains')
+    .description('List domains in the target org')
+    .option('--labels <selector>', 'Selector to filter domains by labels')
+    .action(async ({ labels }: { labels?: string }) => {
+      const org = requireOrg(cf);
+      terminal.tell`Getting domains in org ${org.name} as ${session.userName}...`;
+      terminal.say();
+      const query = { per_page: 5000, label_selector: labels };
+      const { resources } = await client.list<Domain>(`/v3/organizations/${org.guid}/domains`, query);
+      if (resources.length === 0) return terminal.say('No domains found.');
+      const rows = resources
+        .toSorted((a, b) => a.name.localeCompare(b.name))
+        .map((domain) => [
+          domain.name,
+          domain.relationships.organization.data ? 'private' : 'shared',
+          domain.internal ? 'true' : '',
+          domain.supported_protocols.join(','),
+        ]);
+      terminal.table([['name', 'availability', 'internal', 'protocols'], ...rows]);
+    });
+
+  program
+    .command('create-private-domain <ORG> <DOMAIN>')
+    .alias('create-domain')
+    .description('Create a private domain for a specific org')
+    .action(async (org_name: string, name: string) => {
+      terminal.tell`Creating private domain ${name} for org ${org_name} as ${requireUser(cf)}...`;
+      const { guid } = await findOrg(cf, org_name);
+      await unlessDone(
+        cf,
+        done,
+        async () => await create({ name, relationships: { organization: { data: { guid } } } }),
+      );
+      terminal.ok();
+      terminal.say(
+        `\nTIP: Domain '${name}' is a private domain. Run 'cf share-private-domain' to share this domain with a different org.`,
+      );
+    });
+
+  program
+    .command('create-shared-domain <DOMAIN>')
+    .description('Create a domain that can be used by all orgs (admin-only)')
+    .option('--router-group <group>', 'Router group of a domain for TCP routes')
+    .option('--internal', 'For routes from app to app on the container network')
+    .action(async (name: string, flags: { routerGroup?: string; internal?: true }) => {
+      if (flags.routerGroup !== undefined && flags.internal)
+        throw new CommandError(
+          'Incorrect Usage: The following arguments cannot be used together: --router-group, --internal',
+        );
+      terminal.tell`Creating shared domain ${name} as ${requireUser(cf)}...`;
+      const router_group = flags.routerGroup === undefined ? {} : { router_group: { guid: flags.routerGroup } };
+      await create({ name, ...(flags.internal && { internal: true }), ...router_group });
+      terminal.ok();
+      terminal.say(`\nTIP: Domain '${name}' is shared with all orgs. Run 'cf domains' to view available domains.`);
+    });
+
+  program
+    .command('delete-private-domain <DOMAIN>')
+    .alias('delete-domain')
+    .description('Delete a private domain')
+    .option('-f', 'Do not ask first')
+    .action(async (name: string, flags: { f?: true }) => {
+      const user = requireUser(cf);
+      const domain = await findByName<Domain>(cf, '/v3/domains', name);
+      if (domain && !domain.relationships.organization.data)
+        throw new CommandError(
+          `Domain '${name}' is a shared domain, not a private domain.\nTIP:\nUse \`cf delete-shared-domain\` to delete shared domains.`,
+        );
+      if (domain && !flags.f)
+        terminal.say(
+          'Deleting the private domain will remove associated routes which will make apps with this domain unreachable.',
+        );
+      if (domain && !(await terminal.confirm(`Really delete the private domain ${name}?`, flags.f)))
+        return terminal.say(`'${name}' has not been deleted.`);
+      terminal.tell`Deleting private domain ${name} as ${user}...`;
+      if (domain) await client.callAndWait(`/v3/domains/${domain.guid}`, { method: 'DELETE' });
+      else terminal.warn(`Domain '${name}' does not exist.`);
+      terminal.ok();
+      if (domain) terminal.say("\nTIP: Run 'cf domains' to view available domains.");
+    });
+
+  program
+    .command('delete-shared-domain <DOMAIN>')
+    .description('Delete a shared domain')
+    .option('-f', 'Do not ask first')
+    .action(async (name: string, flags: { f?: true }) => {
+      const user = requireUser(cf);
+      const domain = await findByName<Domain>(cf, '/v3/domains', name);
+      if (domain?.relationships.organization.data)
+        throw new CommandError(
+          `Domain '${name}' is a private domain, not a shared domain.\nTIP:\nUse \`cf delete-private-domain\` to delete private domains.`,
+        );
+      if (!flags.f) {
+        terminal.say('This action impacts all orgs using this domain.');
+        terminal.say(
+          'Deleting the domain will remove associated routes which will make apps with this domain, in any org, unreachable.',
+        );
+      }
+      if (!(await terminal.confirm(`Really delete the shared domain ${name}?`, flags.f)))
+        return terminal.say(`'${name}' has not been deleted.`);
+      terminal.tell`Deleting domain ${name} as ${user}...`;
+      if (domain) await client.callAndWait(`/v3/domains/${domain.guid}`, { method: 'DELETE' });
+      else terminal.warn(`Domain '${name}' does not exist.`);
+      terminal.ok();
+    });
+
+  program
+    .command('share-private-domain <ORG> <DOMAIN>')
+    .description('Share a private domain with a specific org')
+    .action(async (org_name: string, name: string) => {
+      terminal.tell`Sharing domain ${name} with org ${org_name} as ${requireUser(cf)}...`;
+      const [domain, org] = [await findDomain(cf, name), await findOrg(cf, org_name)];
+      await client.call(`/v3/domains/${domain.guid}/relationships/shared_organizations`, {
+        method: 'POST',
+        json: { data: [{ guid: org.guid }] },
+      });
+      terminal.ok();
+    });
+
+  program
+    .command('unshare-private-domain <ORG> <DOMAIN>')
+    .description('Unshare a private domain with a specific org')
+    .option('-f', 'Do not ask first')
+    .action(async (org_name: string, name: string, flags: { f?: true }) => {
+      const user = requireUser(cf);
+      terminal.tell`Warning: org ${org_name} will no longer be able to access private domain ${name}`;
+      if (!(await terminal.confirm(`Really unshare private domain ${name}?`, flags.f)))
+        return terminal.tell`Domain ${name} has not been unshared from organization ${org_name}`;
+      terminal.tell`Unsharing domain ${name} from org ${org_name} as ${user}...`;
+      const domain = await findByName<Domain>(cf, '/v3/domains', name);
+      if (!domain) throw notFoundError('Domain', name);
+      const org = await findOrg(cf, org_name);
+      await client.call(`/v3/domains/${domain.guid}/relationships/shared_organizations/${org.guid}`, {
+        method: 'DELETE',
+      });
+      terminal.ok();
+    });
+}
