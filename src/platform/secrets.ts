@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import type { Home } from './home.ts';
 
 const secret = z.string().min(16);
 
 /** What the components of one platform know each other by. Made at the first start, readable by the owner alone. */
-const Secrets = z.strictObject({
+const Secrets = z.object({
   admin_password: secret,
   postgres_password: secret,
   nats_password: secret,
@@ -22,11 +23,21 @@ const Secrets = z.strictObject({
 });
 export type Secrets = z.infer<typeof Secrets>;
 
+/** As an earlier version may have left them. */
+const Kept = Secrets.partial().extend({ uaa_clients: z.record(z.string(), secret).optional() });
+
+/** Reads the secrets; those that are missing, at the first start all of them, are made. */
 export function readSecrets(home: Home): Secrets {
-  if (!existsSync(home.secrets)) {
-    writeFileSync(home.secrets, `${JSON.stringify(makeSecrets(), undefined, 2)}\n`, { mode: 0o600, flag: 'wx' });
+  const kept = existsSync(home.secrets) ? Kept.parse(JSON.parse(readFileSync(home.secrets, 'utf8'))) : {};
+  const made = makeSecrets();
+  const secrets = Secrets.parse({ ...made, ...kept, uaa_clients: { ...made.uaa_clients, ...kept.uaa_clients } });
+  if (!isDeepStrictEqual(kept, secrets)) {
+    // A half-written file would lock everybody out.
+    const unfinished = `${home.secrets}.new`;
+    writeFileSync(unfinished, `${JSON.stringify(secrets, undefined, 2)}\n`, { mode: 0o600 });
+    renameSync(unfinished, home.secrets);
   }
-  return Secrets.parse(JSON.parse(readFileSync(home.secrets, 'utf8')));
+  return secrets;
 }
 
 function makeSecrets(): Secrets {
