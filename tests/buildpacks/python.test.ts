@@ -1,18 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { whyWithoutPypi } from '#testing/registries.ts';
 import { Sandbox } from './sandbox.ts';
-
-const pypi = 'https://pypi.org/simple/pip/';
-
-/** False, or why tests that need PyPI are skipped here. */
-async function whyWithoutPypi(): Promise<string | false> {
-  try {
-    const answer = await fetch(pypi, { method: 'HEAD', signal: AbortSignal.timeout(10_000) });
-    return answer.ok ? false : `PyPI is not reached from here: ${pypi} answers ${answer.status}`;
-  } catch {
-    return `PyPI is not reached from here: ${pypi} does not answer`;
-  }
-}
 
 const skip = await whyWithoutPypi();
 
