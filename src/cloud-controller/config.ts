@@ -130,7 +130,10 @@ export const CloudControllerConfig = z.strictObject({
   placement: z
     .strictObject({
       advertisement_timeout_s: z.number().default(10).describe('a DEA not heard of for so long gets no work'),
-      instance_silence_s: z.number().default(10).describe('an instance not heard of for so long is not running'),
+      instance_silence_s: z
+        .number()
+        .default(5)
+        .describe('an instance not heard of for so long is not running; less than what the health manager waits (6 s)'),
       deployment_interval_s: z.number().default(1).describe('how often rolling deployments go on'),
       start_batch: z.number().int().default(5),
       sweep_interval_s: z

@@ -155,7 +155,9 @@ export class Dispatcher implements AsyncDisposable {
     demand: Parameters<AdvertPool['take']>[0],
     order: (dea: string) => { send: () => Promise<OrderReply>; abandon: () => void },
   ): Promise<OrderOutcome> {
-    const { pool, log } = this.#options;
+    const { pool, log, tracker } = this.#options;
+    // Beats come more often than adverts: to ask one that is silent would cost the time-out.
+    for (const { id } of pool.adverts) if (tracker.isSilent(id)) pool.forget(id);
     const tried = new Set<string>();
     let lastRefusal: string | undefined;
     while (tried.size < MAX_TRIES) {

@@ -147,6 +147,11 @@ export class InstanceTracker {
     return known !== undefined && this.#clock.monotonic() - known.heardAt_ms <= this.#silence_ms;
   }
 
+  /** Whether the DEA was heard of and no longer is. */
+  isSilent(dea: string): boolean {
+    return this.#deas.has(dea) && !this.isHeard(dea);
+  }
+
   /** Instances of a process on DEAs that are heard of, of one version or of all. */
   instancesOf(guid: string, version?: string): (HeartbeatInstance & { dea: string })[] {
     const found: (HeartbeatInstance & { dea: string })[] = [];
