@@ -42,23 +42,27 @@ function lineOf(envelope: LogEnvelope, log: NonNullable<LogEnvelope['log']>): Lo
   };
 }
 
-/** The newest lines, oldest first. */
-export async function recentLogs(cf: Cf, app_guid: string, limit = 1000): Promise<LogLine[]> {
-  return (await read(cf, app_guid, { descending: 'true', limit })).toReversed();
+/** The newest lines, oldest first; of all that are kept those with the text that is searched. */
+export async function recentLogs(
+  cf: Cf,
+  app_guid: string,
+  { limit, search }: { limit: number; search: string | undefined },
+): Promise<LogLine[]> {
+  return (await read(cf, app_guid, { descending: 'true', limit, q: search })).toReversed();
 }
 
 /** Lines from `from_ns` on as they come, in order, until the signal is aborted. Errors: CommandError after five faults in a row. */
 export async function* tailLogs(
   cf: Cf,
   app_guid: string,
-  options: { from_ns: bigint; signal: AbortSignal },
+  options: { from_ns: bigint; signal: AbortSignal; search?: string | undefined },
 ): AsyncGenerator<LogLine> {
   let next = options.from_ns;
   let faults = 0;
   // When asked to stop, what was held back is shown first.
   for (let isLast = false; ;) {
     try {
-      const lines = await read(cf, app_guid, { start_time: next.toString(), limit: 1000 });
+      const lines = await read(cf, app_guid, { start_time: next.toString(), limit: 1000, q: options.search });
       faults = 0;
       const settled = BigInt(Date.now()) * 1_000_000n - (isLast ? 0n : SETTLE_NS);
       const ripe = lines.filter((line) => line.timestamp_ns <= settled);

@@ -6,12 +6,14 @@ import { describeError } from '#kernel/errors.ts';
 import { CfClient } from './client.ts';
 import { registerAppSettingCommands } from './commands/app-settings.ts';
 import { registerAppCommands } from './commands/apps.ts';
+import { registerBuildpackCommands } from './commands/buildpacks.ts';
 import { registerDomainCommands } from './commands/domains.ts';
 import { registerEnvCommands } from './commands/env.ts';
 import { registerFeatureFlagCommands } from './commands/feature-flags.ts';
 import { registerHealthCheckCommands } from './commands/health-checks.ts';
 import { helpOf, registerHelpCommand } from './commands/help.ts';
 import { registerIsolationSegmentCommands } from './commands/isolation-segments.ts';
+import { registerLabelCommands } from './commands/labels.ts';
 import { registerOrgInfoCommands } from './commands/org-info.ts';
 import { registerOrgCommands } from './commands/orgs.ts';
 import { registerPackageCommands } from './commands/packages.ts';
@@ -85,6 +87,8 @@ function createProgram(cf: Cf): Command {
     registerIsolationSegmentCommands,
     registerFeatureFlagCommands,
     registerPlatformCommands,
+    registerBuildpackCommands,
+    registerLabelCommands,
   ]) {
     register(program, cf);
   }

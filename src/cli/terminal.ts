@@ -25,13 +25,9 @@ export class Terminal {
     return words.map((word, n) => word + (n < values.length ? this.name(values[n] ?? '') : '')).join('');
   }
 
-  /** Says a sentence whose values are highlighted. */
-  tell(words: TemplateStringsArray, ...values: readonly string[]): void {
-    this.say(this.text(words, ...values));
-  }
-
+  /** As the public CLI does, with an empty line. */
   ok(): void {
-    this.say(this.style(['green', 'bold'], 'OK'));
+    this.say(`${this.style(['green', 'bold'], 'OK')}\n`);
   }
 
   failed(message: string): void {

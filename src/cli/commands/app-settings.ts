@@ -138,7 +138,9 @@ async function copySource(cf: Cf, [from, to]: readonly [string, string], flags: 
     throw new CommandError("Incorrect Usage: '--organization, -o' and '--space, -s' must be used together.");
   const org_name = flags.organization ?? here.org;
   const space_name = flags.space ?? here.name;
-  terminal.tell`Copying source from app ${from} to target app ${to} in org ${org_name} / space ${space_name} as ${cf.session.userName}...`;
+  terminal.say(
+    terminal.text`Copying source from app ${from} to target app ${to} in org ${org_name} / space ${space_name} as ${cf.session.userName}...`,
+  );
   terminal.say();
   const source = await findApp(cf, from);
   const org = flags.organization === undefined ? undefined : await findOrg(cf, flags.organization);
@@ -148,7 +150,9 @@ async function copySource(cf: Cf, [from, to]: readonly [string, string], flags: 
   if (!newest) throw new CommandError(`App '${from}' has no eligible packages.`);
   const copied = await copyPackage(cf, newest, target);
   if (flags.restart) {
-    terminal.tell`Staging app ${to} in org ${org_name} / space ${space_name} as ${cf.session.userName}...`;
+    terminal.say(
+      terminal.text`Staging app ${to} in org ${org_name} / space ${space_name} as ${cf.session.userName}...`,
+    );
     terminal.say();
     const droplet = await stageAndTrace(cf, target, copied.guid);
     await restart(cf, target, { ...flags, droplet });

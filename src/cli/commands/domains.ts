@@ -19,7 +19,7 @@ export function registerDomainCommands(program: Command, cf: Cf): void {
     .option('--labels <selector>', 'Selector to filter domains by labels')
     .action(async ({ labels }: { labels?: string }) => {
       const org = requireOrg(cf);
-      terminal.tell`Getting domains in org ${org.name} as ${session.userName}...`;
+      terminal.say(terminal.text`Getting domains in org ${org.name} as ${session.userName}...`);
       terminal.say();
       const query = { per_page: 5000, label_selector: labels };
       const { resources } = await client.list<Domain>(`/v3/organizations/${org.guid}/domains`, query);
@@ -40,17 +40,19 @@ export function registerDomainCommands(program: Command, cf: Cf): void {
     .alias('create-domain')
     .description('Create a private domain for a specific org')
     .action(async (org_name: string, name: string) => {
-      terminal.tell`Creating private domain ${name} for org ${org_name} as ${requireUser(cf)}...`;
+      terminal.say(terminal.text`Creating private domain ${name} for org ${org_name} as ${requireUser(cf)}...`);
       const { guid } = await findOrg(cf, org_name);
-      await unlessDone(
+      const isNew = await unlessDone(
         cf,
         done,
         async () => await create({ name, relationships: { organization: { data: { guid } } } }),
       );
       terminal.ok();
-      terminal.say(
-        `\nTIP: Domain '${name}' is a private domain. Run 'cf share-private-domain' to share this domain with a different org.`,
-      );
+      if (isNew)
+        if (isNew)
+          terminal.say(
+            `TIP: Domain '${name}' is a private domain. Run 'cf share-private-domain' to share this domain with a different org.`,
+          );
     });
 
   program
@@ -63,11 +65,11 @@ export function registerDomainCommands(program: Command, cf: Cf): void {
         throw new CommandError(
           'Incorrect Usage: The following arguments cannot be used together: --router-group, --internal',
         );
-      terminal.tell`Creating shared domain ${name} as ${requireUser(cf)}...`;
+      terminal.say(terminal.text`Creating shared domain ${name} as ${requireUser(cf)}...`);
       const router_group = flags.routerGroup === undefined ? {} : { router_group: { guid: flags.routerGroup } };
       await create({ name, ...(flags.internal && { internal: true }), ...router_group });
       terminal.ok();
-      terminal.say(`\nTIP: Domain '${name}' is shared with all orgs. Run 'cf domains' to view available domains.`);
+      terminal.say(`TIP: Domain '${name}' is shared with all orgs. Run 'cf domains' to view available domains.`);
     });
 
   program
@@ -88,11 +90,11 @@ export function registerDomainCommands(program: Command, cf: Cf): void {
         );
       if (domain && !(await terminal.confirm(`Really delete the private domain ${name}?`, flags.f)))
         return terminal.say(`'${name}' has not been deleted.`);
-      terminal.tell`Deleting private domain ${name} as ${user}...`;
+      terminal.say(terminal.text`Deleting private domain ${name} as ${user}...`);
       if (domain) await client.callAndWait(`/v3/domains/${domain.guid}`, { method: 'DELETE' });
       else terminal.warn(`Domain '${name}' does not exist.`);
       terminal.ok();
-      if (domain) terminal.say("\nTIP: Run 'cf domains' to view available domains.");
+      if (domain) terminal.say("TIP: Run 'cf domains' to view available domains.");
     });
 
   program
@@ -114,7 +116,7 @@ export function registerDomainCommands(program: Command, cf: Cf): void {
       }
       if (!(await terminal.confirm(`Really delete the shared domain ${name}?`, flags.f)))
         return terminal.say(`'${name}' has not been deleted.`);
-      terminal.tell`Deleting domain ${name} as ${user}...`;
+      terminal.say(terminal.text`Deleting domain ${name} as ${user}...`);
       if (domain) await client.callAndWait(`/v3/domains/${domain.guid}`, { method: 'DELETE' });
       else terminal.warn(`Domain '${name}' does not exist.`);
       terminal.ok();
@@ -124,7 +126,7 @@ export function registerDomainCommands(program: Command, cf: Cf): void {
     .command('share-private-domain <ORG> <DOMAIN>')
     .description('Share a private domain with a specific org')
     .action(async (org_name: string, name: string) => {
-      terminal.tell`Sharing domain ${name} with org ${org_name} as ${requireUser(cf)}...`;
+      terminal.say(terminal.text`Sharing domain ${name} with org ${org_name} as ${requireUser(cf)}...`);
       const [domain, org] = [await findDomain(cf, name), await findOrg(cf, org_name)];
       await client.call(`/v3/domains/${domain.guid}/relationships/shared_organizations`, {
         method: 'POST',
@@ -139,10 +141,10 @@ export function registerDomainCommands(program: Command, cf: Cf): void {
     .option('-f', 'Do not ask first')
     .action(async (org_name: string, name: string, flags: { f?: true }) => {
       const user = requireUser(cf);
-      terminal.tell`Warning: org ${org_name} will no longer be able to access private domain ${name}`;
+      terminal.say(terminal.text`Warning: org ${org_name} will no longer be able to access private domain ${name}`);
       if (!(await terminal.confirm(`Really unshare private domain ${name}?`, flags.f)))
-        return terminal.tell`Domain ${name} has not been unshared from organization ${org_name}`;
-      terminal.tell`Unsharing domain ${name} from org ${org_name} as ${user}...`;
+        return terminal.say(terminal.text`Domain ${name} has not been unshared from organization ${org_name}`);
+      terminal.say(terminal.text`Unsharing domain ${name} from org ${org_name} as ${user}...`);
       const domain = await findByName<Domain>(cf, '/v3/domains', name);
       if (!domain) throw notFoundError('Domain', name);
       const org = await findOrg(cf, org_name);

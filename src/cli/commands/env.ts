@@ -46,7 +46,7 @@ export function registerEnvCommands(program: Command, cf: Cf): void {
         json: { var: { [variable]: value } },
       });
       terminal.ok();
-      terminal.say(`\nTIP: Use 'cf restage ${app_name}' to ensure your env variable changes take effect.`);
+      terminal.say(`TIP: Use 'cf restage ${app_name}' to ensure your env variable changes take effect.`);
     });
 
   program
@@ -68,7 +68,7 @@ export function registerEnvCommands(program: Command, cf: Cf): void {
           json: { var: { [variable]: null } },
         });
       terminal.ok();
-      terminal.say(`\nTIP: Use 'cf restage ${app_name}' to ensure your env variable changes take effect.`);
+      terminal.say(`TIP: Use 'cf restage ${app_name}' to ensure your env variable changes take effect.`);
     });
 
   program
@@ -76,18 +76,19 @@ export function registerEnvCommands(program: Command, cf: Cf): void {
     .description('Tail or show recent logs for an app')
     .argument('<APP_NAME>')
     .option('--recent', 'Dump recent logs instead of tailing')
-    .action(async (app_name: string, { recent }: { recent?: true }) => {
+    .option('--search <text>', 'Only lines that have this text in them, letters in any case')
+    .action(async (app_name: string, { recent, search }: { recent?: true; search?: string }) => {
       const app = await findApp(cf, app_name);
       terminal.say(`Retrieving logs for app ${name(app_name)} ${whereAndWho(cf)}...\n`);
       if (recent) {
-        for (const line of await recentLogs(cf, app.guid)) terminal.say(formatLogLine(line));
+        for (const line of await recentLogs(cf, app.guid, { limit: 1000, search })) terminal.say(formatLogLine(line));
         return;
       }
       const stop = new AbortController();
       process.once('SIGINT', () => stop.abort());
       process.once('SIGTERM', () => stop.abort());
       const from_ns = BigInt(Date.now()) * 1_000_000n - 1_000_000_000n;
-      for await (const line of tailLogs(cf, app.guid, { from_ns, signal: stop.signal }))
+      for await (const line of tailLogs(cf, app.guid, { from_ns, signal: stop.signal, search }))
         terminal.say(formatLogLine(line));
     });
 

@@ -17,7 +17,7 @@ export function registerFeatureFlagCommands(program: Command, cf: Cf): void {
     .command('feature-flags')
     .description('Retrieve list of feature flags with status')
     .action(async () => {
-      terminal.tell`Getting feature flags as ${requireUser(cf)}...`;
+      terminal.say(terminal.text`Getting feature flags as ${requireUser(cf)}...`);
       terminal.say();
       const { resources } = await client.list<FeatureFlag>('/v3/feature_flags', { per_page: 5000 });
       const rows = resources.toSorted((a, b) => a.name.localeCompare(b.name));
@@ -28,7 +28,7 @@ export function registerFeatureFlagCommands(program: Command, cf: Cf): void {
     .command('feature-flag <FEATURE_FLAG_NAME>')
     .description('Retrieve an individual feature flag with status')
     .action(async (name: string) => {
-      terminal.tell`Getting info for feature flag ${name} as ${requireUser(cf)}...`;
+      terminal.say(terminal.text`Getting info for feature flag ${name} as ${requireUser(cf)}...`);
       terminal.say();
       const flag = await client.get<FeatureFlag>(path(name)).catch((error: unknown) => unknown(error, name));
       terminal.table([

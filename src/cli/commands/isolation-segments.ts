@@ -21,7 +21,7 @@ export function registerIsolationSegmentCommands(program: Command, cf: Cf): void
     .command('isolation-segments')
     .description('List all isolation segments')
     .action(async () => {
-      terminal.tell`Getting isolation segments as ${requireUser(cf)}...`;
+      terminal.say(terminal.text`Getting isolation segments as ${requireUser(cf)}...`);
       terminal.say();
       const { resources } = await client.list<Named>(PATH, { per_page: 5000 });
       const rows = await Promise.all(
@@ -37,7 +37,7 @@ export function registerIsolationSegmentCommands(program: Command, cf: Cf): void
     .command('create-isolation-segment <SEGMENT_NAME>')
     .description('Create an isolation segment')
     .action(async (name: string) => {
-      terminal.tell`Creating isolation segment ${name} as ${requireUser(cf)}...`;
+      terminal.say(terminal.text`Creating isolation segment ${name} as ${requireUser(cf)}...`);
       await unlessDone(
         cf,
         { when: /must be unique|already exists/, say: `Isolation segment '${name}' already exists.` },
@@ -54,7 +54,7 @@ export function registerIsolationSegmentCommands(program: Command, cf: Cf): void
       const user = requireUser(cf);
       if (!(await terminal.confirm(`Really delete the isolation segment ${name}?`, flags.f)))
         return terminal.say('Delete cancelled');
-      terminal.tell`Deleting isolation segment ${name} as ${user}...`;
+      terminal.say(terminal.text`Deleting isolation segment ${name} as ${user}...`);
       const segment = await findByName<Named>(cf, PATH, name);
       if (segment) await client.call(`${PATH}/${segment.guid}`, { method: 'DELETE' });
       else terminal.warn(`Isolation segment ${name} does not exist.`);
@@ -65,7 +65,7 @@ export function registerIsolationSegmentCommands(program: Command, cf: Cf): void
     .command('enable-org-isolation <ORG_NAME> <SEGMENT_NAME>')
     .description('Entitle an organization to an isolation segment')
     .action(async (org_name: string, name: string) => {
-      terminal.tell`Enabling isolation segment ${name} for org ${org_name} as ${requireUser(cf)}...`;
+      terminal.say(terminal.text`Enabling isolation segment ${name} for org ${org_name} as ${requireUser(cf)}...`);
       const [org, segment] = [await findOrg(cf, org_name), await findSegment(name)];
       await client.call(`${PATH}/${segment.guid}/relationships/organizations`, {
         method: 'POST',
@@ -78,7 +78,9 @@ export function registerIsolationSegmentCommands(program: Command, cf: Cf): void
     .command('disable-org-isolation <ORG_NAME> <SEGMENT_NAME>')
     .description("Revoke an organization's entitlement to an isolation segment")
     .action(async (org_name: string, name: string) => {
-      terminal.tell`Removing entitlement to isolation segment ${name} from org ${org_name} as ${requireUser(cf)}...`;
+      terminal.say(
+        terminal.text`Removing entitlement to isolation segment ${name} from org ${org_name} as ${requireUser(cf)}...`,
+      );
       const [org, segment] = [await findOrg(cf, org_name), await findSegment(name)];
       await client.call(`${PATH}/${segment.guid}/relationships/organizations/${org.guid}`, { method: 'DELETE' });
       terminal.ok();
@@ -88,22 +90,24 @@ export function registerIsolationSegmentCommands(program: Command, cf: Cf): void
     .command('set-org-default-isolation-segment <ORG_NAME> <SEGMENT_NAME>')
     .description('Set the default isolation segment used for apps in spaces in an org')
     .action(async (org_name: string, name: string) => {
-      terminal.tell`Setting isolation segment ${name} to default on org ${org_name} as ${requireUser(cf)}...`;
+      terminal.say(
+        terminal.text`Setting isolation segment ${name} to default on org ${org_name} as ${requireUser(cf)}...`,
+      );
       const [org, segment] = [await findOrg(cf, org_name), await findSegment(name)];
       await assign(ofOrg(org.guid), segment.guid);
       terminal.ok();
-      terminal.say('\nTIP: Restart applications in this organization to relocate them to this isolation segment.');
+      terminal.say('TIP: Restart applications in this organization to relocate them to this isolation segment.');
     });
 
   program
     .command('reset-org-default-isolation-segment <ORG_NAME>')
     .description('Reset the default isolation segment used for apps in spaces of an org')
     .action(async (org_name: string) => {
-      terminal.tell`Resetting default isolation segment of org ${org_name} as ${requireUser(cf)}...`;
+      terminal.say(terminal.text`Resetting default isolation segment of org ${org_name} as ${requireUser(cf)}...`);
       await assign(ofOrg((await findOrg(cf, org_name)).guid), null);
       terminal.ok();
       terminal.say(
-        '\nTIP: Restart applications in spaces without assigned isolation segments to move them to the platform default.',
+        'TIP: Restart applications in spaces without assigned isolation segments to move them to the platform default.',
       );
     });
 
@@ -112,11 +116,13 @@ export function registerIsolationSegmentCommands(program: Command, cf: Cf): void
     .description('Assign the isolation segment for a space')
     .action(async (space_name: string, name: string) => {
       const org = requireOrg(cf);
-      terminal.tell`Updating isolation segment of space ${space_name} in org ${org.name} as ${session.userName}...`;
+      terminal.say(
+        terminal.text`Updating isolation segment of space ${space_name} in org ${org.name} as ${session.userName}...`,
+      );
       const [space, segment] = [await findSpace(cf, space_name), await findSegment(name)];
       await assign(ofSpace(space.guid), segment.guid);
       terminal.ok();
-      terminal.say('\nTIP: Restart applications in this space to relocate them to this isolation segment.');
+      terminal.say('TIP: Restart applications in this space to relocate them to this isolation segment.');
     });
 
   program
@@ -124,7 +130,9 @@ export function registerIsolationSegmentCommands(program: Command, cf: Cf): void
     .description("Reset the space's isolation segment to the org default")
     .action(async (space_name: string) => {
       const org = requireOrg(cf);
-      terminal.tell`Resetting isolation segment assignment of space ${space_name} in org ${org.name} as ${session.userName}...`;
+      terminal.say(
+        terminal.text`Resetting isolation segment assignment of space ${space_name} in org ${org.name} as ${session.userName}...`,
+      );
       await assign(ofSpace((await findSpace(cf, space_name)).guid), null);
       terminal.ok();
       const { data } = await client.get<Assigned>(ofOrg(org.guid));

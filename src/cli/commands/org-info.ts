@@ -32,7 +32,7 @@ export function registerOrgInfoCommands(program: Command, cf: Cf): void {
     .option('--guid', "The org's guid alone")
     .action(async (name: string, flags: { guid?: true }) => {
       if (flags.guid) return terminal.say((await findOrg(cf, name)).guid);
-      terminal.tell`Getting info for org ${name} as ${requireUser(cf)}...`;
+      terminal.say(terminal.text`Getting info for org ${name} as ${requireUser(cf)}...`);
       terminal.say();
       await showOrg(cf, await findOrg<Org>(cf, name));
     });
@@ -41,7 +41,7 @@ export function registerOrgInfoCommands(program: Command, cf: Cf): void {
     .command('rename-org <ORG> <NEW_ORG_NAME>')
     .description('Rename an org')
     .action(async (name: string, new_name: string) => {
-      terminal.tell`Renaming org ${name} to ${new_name} as ${requireUser(cf)}...`;
+      terminal.say(terminal.text`Renaming org ${name} to ${new_name} as ${requireUser(cf)}...`);
       const org = await findOrg(cf, name);
       await client.call(`/v3/organizations/${org.guid}`, { method: 'PATCH', json: { name: new_name } });
       if (session.data.OrganizationFields.GUID === org.guid)
@@ -57,7 +57,7 @@ export function registerOrgInfoCommands(program: Command, cf: Cf): void {
     .action(async (name: string, flags: { guid?: true; securityGroupRules?: true }) => {
       const org = requireOrg(cf);
       if (flags.guid) return terminal.say((await findSpace(cf, name)).guid);
-      terminal.tell`Getting info for space ${name} in org ${org.name} as ${session.userName}...`;
+      terminal.say(terminal.text`Getting info for space ${name} in org ${org.name} as ${session.userName}...`);
       terminal.say();
       await showSpace(cf, await findSpace<Space>(cf, name), flags.securityGroupRules ?? false);
     });
@@ -67,7 +67,7 @@ export function registerOrgInfoCommands(program: Command, cf: Cf): void {
     .description('Rename a space')
     .action(async (name: string, new_name: string) => {
       requireOrg(cf);
-      terminal.tell`Renaming space ${name} to ${new_name} as ${session.userName}...`;
+      terminal.say(terminal.text`Renaming space ${name} to ${new_name} as ${session.userName}...`);
       const space = await findSpace(cf, name);
       await client.call(`/v3/spaces/${space.guid}`, { method: 'PATCH', json: { name: new_name } });
       if (session.data.SpaceFields.GUID === space.guid)
@@ -103,6 +103,7 @@ export function registerOrgInfoCommands(program: Command, cf: Cf): void {
     });
 }
 
+const inOrder = (list: readonly Named[]): string => list.map(({ name }) => name).join(', ');
 const names = (list: readonly Named[]): string =>
   list
     .map(({ name }) => name)
@@ -156,8 +157,8 @@ async function showSpace(cf: Cf, space: Space, showsRules: boolean): Promise<voi
     ['services:', names(services.resources)],
     ['isolation segment:', segment],
     ['quota:', quota?.name ?? ''],
-    ['running security groups:', names(running.resources)],
-    ['staging security groups:', names(staging.resources)],
+    ['running security groups:', inOrder(running.resources)],
+    ['staging security groups:', inOrder(staging.resources)],
   ]);
   if (!showsRules) return;
   terminal.say();

@@ -70,7 +70,7 @@ export function registerQuotaCommands(program: Command, cf: Cf): void {
     .alias('set-quota')
     .description('Assign a quota to an organization')
     .action(async (org_name: string, name: string) => {
-      terminal.tell`Setting quota ${name} to org ${org_name} as ${requireUser(cf)}...`;
+      terminal.say(terminal.text`Setting quota ${name} to org ${org_name} as ${requireUser(cf)}...`);
       const org = await findOrg(cf, org_name);
       const { guid } = await findQuota(cf, ORG, name);
       const json = { data: [{ guid: org.guid }] };
@@ -83,7 +83,7 @@ export function registerQuotaCommands(program: Command, cf: Cf): void {
     .description('Assign a quota to a space')
     .action(async (space_name: string, name: string) => {
       requireOrg(cf);
-      terminal.tell`Setting space quota ${name} to space ${space_name} as ${requireUser(cf)}...`;
+      terminal.say(terminal.text`Setting space quota ${name} to space ${space_name} as ${requireUser(cf)}...`);
       const space = await findSpace(cf, space_name);
       const { guid } = await findQuota(cf, SPACE, name);
       const json = { data: [{ guid: space.guid }] };
@@ -96,7 +96,7 @@ export function registerQuotaCommands(program: Command, cf: Cf): void {
     .description('Unassign a quota from a space')
     .action(async (space_name: string, name: string) => {
       requireOrg(cf);
-      terminal.tell`Unassigning space quota ${name} from space ${space_name} as ${requireUser(cf)}...`;
+      terminal.say(terminal.text`Unassigning space quota ${name} from space ${space_name} as ${requireUser(cf)}...`);
       const space = await findSpace(cf, space_name);
       const { guid } = await findQuota(cf, SPACE, name);
       await client.call(`${SPACE.path}/${guid}/relationships/spaces/${space.guid}`, { method: 'DELETE' });

@@ -57,7 +57,9 @@ export function registerRevisionCommands(program: Command, cf: Cf): void {
   ).action(async (app_name: string, flags: RestartFlags & { version: string; f?: true }) => {
     const app = await findApp(cf, app_name);
     const revision = await findRevision(cf, app, flags.version);
-    terminal.tell`Rolling '${app_name}' back to revision '${flags.version}' will create a new revision. The new revision will use the settings from revision '${flags.version}'.`;
+    terminal.say(
+      terminal.text`Rolling '${app_name}' back to revision '${flags.version}' will create a new revision. The new revision will use the settings from revision '${flags.version}'.`,
+    );
     if (!(await terminal.confirm('Are you sure you want to continue?', flags.f)))
       return terminal.say(`App '${app_name}' has not been rolled back to revision '${flags.version}'.`);
     terminal.say(

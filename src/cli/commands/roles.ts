@@ -53,7 +53,7 @@ export function registerRoleCommands(program: Command, cf: Cf): void {
     .description('Show org users by role')
     .option('-a, --all-users', 'All that have a role in the org or in its spaces, as one list')
     .action(async (org_name: string, flags: { allUsers?: true }) => {
-      terminal.tell`Getting users in org ${org_name} as ${requireUser(cf)}...`;
+      terminal.say(terminal.text`Getting users in org ${org_name} as ${requireUser(cf)}...`);
       terminal.say();
       const { query } = await orgScope(cf, org_name);
       const roles = await rolesOf(cf, query);
@@ -70,7 +70,7 @@ export function registerRoleCommands(program: Command, cf: Cf): void {
     .command('space-users <ORG> <SPACE>')
     .description('Show space users by role')
     .action(async (org_name: string, space_name: string) => {
-      terminal.tell`Getting users in org ${org_name} / space ${space_name} as ${requireUser(cf)}...`;
+      terminal.say(terminal.text`Getting users in org ${org_name} / space ${space_name} as ${requireUser(cf)}...`);
       terminal.say();
       const { query } = await spaceScope(cf, org_name, space_name);
       const roles = await rolesOf(cf, query);
@@ -85,7 +85,7 @@ export function registerRoleCommands(program: Command, cf: Cf): void {
   withFlags(program.command('set-org-role <USERNAME> <ORG> <ROLE>').description('Assign an org role to a user')).action(
     async (name: string, org: string, role: string, flags: RoleFlags) => {
       const { type, shown } = roleNamed(ORG_ROLES, role);
-      terminal.tell`Assigning role ${shown} to user ${name} in org ${org} as ${requireUser(cf)}...`;
+      terminal.say(terminal.text`Assigning role ${shown} to user ${name} in org ${org} as ${requireUser(cf)}...`);
       await assign(cf, { name, flags }, { type, shown, scope: await orgScope(cf, org) });
     },
   );
@@ -94,7 +94,7 @@ export function registerRoleCommands(program: Command, cf: Cf): void {
     program.command('unset-org-role <USERNAME> <ORG> <ROLE>').description('Remove an org role from a user'),
   ).action(async (name: string, org: string, role: string, flags: RoleFlags) => {
     const { type, shown } = roleNamed(ORG_ROLES, role);
-    terminal.tell`Removing role ${shown} from user ${name} in org ${org} as ${requireUser(cf)}...`;
+    terminal.say(terminal.text`Removing role ${shown} from user ${name} in org ${org} as ${requireUser(cf)}...`);
     await remove(cf, { name, flags }, { type, scope: await orgScope(cf, org) });
   });
 
@@ -102,7 +102,9 @@ export function registerRoleCommands(program: Command, cf: Cf): void {
     program.command('set-space-role <USERNAME> <ORG> <SPACE> <ROLE>').description('Assign a space role to a user'),
   ).action(async (...[name, org, space, role, flags]: [string, string, string, string, RoleFlags]) => {
     const { type, shown } = roleNamed(SPACE_ROLES, role);
-    terminal.tell`Assigning role ${shown} to user ${name} in org ${org} / space ${space} as ${requireUser(cf)}...`;
+    terminal.say(
+      terminal.text`Assigning role ${shown} to user ${name} in org ${org} / space ${space} as ${requireUser(cf)}...`,
+    );
     const scope = await spaceScope(cf, org, space);
     // A role in a space wants one in its org; that they have it is fine.
     await post(cf, { type: 'organization_user', user: who({ name, flags }), scope: scope.org }).catch(ignoreHad);
@@ -113,7 +115,9 @@ export function registerRoleCommands(program: Command, cf: Cf): void {
     program.command('unset-space-role <USERNAME> <ORG> <SPACE> <ROLE>').description('Remove a space role from a user'),
   ).action(async (...[name, org, space, role, flags]: [string, string, string, string, RoleFlags]) => {
     const { type, shown } = roleNamed(SPACE_ROLES, role);
-    terminal.tell`Removing role ${shown} from user ${name} in org ${org} / space ${space} as ${requireUser(cf)}...`;
+    terminal.say(
+      terminal.text`Removing role ${shown} from user ${name} in org ${org} / space ${space} as ${requireUser(cf)}...`,
+    );
     await remove(cf, { name, flags }, { type, scope: await spaceScope(cf, org, space) });
   });
 }

@@ -83,7 +83,7 @@ export function registerRouteSettingCommands(program: Command, cf: Cf): void {
       const space = requireSpace(cf);
       if (!(await terminal.confirm('Really delete orphaned routes?', flags.f)))
         return terminal.say('Routes have not been deleted.');
-      terminal.tell`Deleting orphaned routes as ${requireUser(cf)}...`;
+      terminal.say(terminal.text`Deleting orphaned routes as ${requireUser(cf)}...`);
       await client.callAndWait(`/v3/spaces/${space.guid}/routes`, {
         method: 'DELETE',
         query: { unmapped: 'true' },
@@ -111,7 +111,7 @@ export function registerRouteSettingCommands(program: Command, cf: Cf): void {
     'that the route is shared with',
   ).action(async (domain: string, flags: ElsewhereFlags) => {
     const { route, space } = await routeAndSpace(cf, domain, flags);
-    terminal.tell`Sharing route ${urlOf(domain, flags)} to space ${space.name} as ${requireUser(cf)}`;
+    terminal.say(terminal.text`Sharing route ${urlOf(domain, flags)} to space ${space.name} as ${requireUser(cf)}`);
     const json = { data: [{ guid: space.guid }] };
     await client.call(`/v3/routes/${route.guid}/relationships/shared_spaces`, { method: 'POST', json });
     terminal.ok();
@@ -122,7 +122,7 @@ export function registerRouteSettingCommands(program: Command, cf: Cf): void {
     'that the route is taken from',
   ).action(async (domain: string, flags: ElsewhereFlags) => {
     const { route, space } = await routeAndSpace(cf, domain, flags);
-    terminal.tell`Unsharing route ${urlOf(domain, flags)} from space ${space.name} as ${requireUser(cf)}`;
+    terminal.say(terminal.text`Unsharing route ${urlOf(domain, flags)} from space ${space.name} as ${requireUser(cf)}`);
     await client.call(`/v3/routes/${route.guid}/relationships/shared_spaces/${space.guid}`, { method: 'DELETE' });
     terminal.ok();
   });
@@ -132,7 +132,9 @@ export function registerRouteSettingCommands(program: Command, cf: Cf): void {
     'that the route goes to',
   ).action(async (domain: string, flags: ElsewhereFlags) => {
     const { route, space } = await routeAndSpace(cf, domain, flags);
-    terminal.tell`Move ownership of route ${urlOf(domain, flags)} to space ${space.name} as ${requireUser(cf)}`;
+    terminal.say(
+      terminal.text`Move ownership of route ${urlOf(domain, flags)} to space ${space.name} as ${requireUser(cf)}`,
+    );
     const json = { data: { guid: space.guid } };
     await client.call(`/v3/routes/${route.guid}/relationships/space`, { method: 'PATCH', json });
     terminal.ok();
@@ -162,18 +164,14 @@ async function showRoute(cf: Cf, domain: string, flags: RouteFlags): Promise<voi
   requireSpace(cf);
   terminal.say(terminal.text` Showing route ${urlOf(domain, flags)} ` + `${whereAndWho(cf)}...\n`);
   const route = await mustFindRoute(cf, domain, flags);
-  const isTcp = route.protocol === 'tcp';
   const options = Object.entries(route.options ?? {}).map(([key, value]) => `${key}=${value}`);
   terminal.facts([
     ['domain:', domain],
-    ...(isTcp
-      ? ([['port:', String(route.port)]] as const)
-      : ([
-          ['host:', route.host],
-          ['path:', route.path],
-        ] as const)),
+    ['host:', route.host],
+    ['port:', route.port === null ? '' : String(route.port)],
+    ['path:', route.path],
     ['protocol:', route.protocol],
-    ...(options.length === 0 ? [] : ([['options:', `{${options.join(', ')}}`]] as const)),
+    ['options:', options.length === 0 ? '' : `{${options.join(', ')}}`],
   ]);
   terminal.say('\nDestinations:');
   const guids = [...new Set(route.destinations.map((to) => to.app.guid))].join(',');

@@ -156,7 +156,6 @@ async function mapRoute(cf: Cf, [app_name, domain_name]: readonly [string, strin
     );
     route = await createRoute(cf, domain, flags);
     terminal.ok();
-    terminal.say();
   }
   terminal.say(`Mapping route ${terminal.name(route.url)} to app ${terminal.name(app_name)} ${whereAndWho(cf)}...`);
   if (

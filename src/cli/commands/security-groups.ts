@@ -25,7 +25,7 @@ export function registerSecurityGroupCommands(program: Command, cf: Cf): void {
     .command('security-groups')
     .description('List all security groups')
     .action(async () => {
-      terminal.tell`Getting security groups as ${requireUser(cf)}...`;
+      terminal.say(terminal.text`Getting security groups as ${requireUser(cf)}...`);
       terminal.say();
       const { resources } = await client.list<SecurityGroup>(PATH, { per_page: 5000 });
       if (resources.length === 0) return terminal.say('No security groups found.');
@@ -45,7 +45,7 @@ export function registerSecurityGroupCommands(program: Command, cf: Cf): void {
     .command('security-group <SECURITY_GROUP>')
     .description('Show a single security group')
     .action(async (name: string) => {
-      terminal.tell`Getting info for security group ${name} as ${requireUser(cf)}...`;
+      terminal.say(terminal.text`Getting info for security group ${name} as ${requireUser(cf)}...`);
       terminal.say();
       const group = await findGroup(cf, name);
       terminal.facts([
@@ -64,7 +64,7 @@ export function registerSecurityGroupCommands(program: Command, cf: Cf): void {
     .description('Create a security group')
     .action(async (name: string, file: string) => {
       const rules = readRules(file);
-      terminal.tell`Creating security group ${name} as ${requireUser(cf)}...`;
+      terminal.say(terminal.text`Creating security group ${name} as ${requireUser(cf)}...`);
       terminal.say();
       await unlessDone(
         cf,
@@ -79,11 +79,11 @@ export function registerSecurityGroupCommands(program: Command, cf: Cf): void {
     .description('Update a security group')
     .action(async (name: string, file: string) => {
       const rules = readRules(file);
-      terminal.tell`Updating security group ${name} as ${requireUser(cf)}...`;
+      terminal.say(terminal.text`Updating security group ${name} as ${requireUser(cf)}...`);
       terminal.say();
       const { guid } = await findGroup(cf, name);
       await client.call(`${PATH}/${guid}`, { method: 'PATCH', json: { rules } });
-      okWithTip(cf, '\n');
+      okWithTip(cf);
     });
 
   program
@@ -94,11 +94,11 @@ export function registerSecurityGroupCommands(program: Command, cf: Cf): void {
       const user = requireUser(cf);
       if (!(await terminal.confirm(`Really delete the security group ${name}?`, flags.force)))
         return terminal.say(`Security group '${name}' has not been deleted.`);
-      terminal.tell`Deleting security group ${name} as ${user}...`;
+      terminal.say(terminal.text`Deleting security group ${name} as ${user}...`);
       const group = await findByName<SecurityGroup>(cf, PATH, name);
       if (group) await client.callAndWait(`${PATH}/${group.guid}`, { method: 'DELETE' });
       else terminal.warn(`Security group '${name}' does not exist.`);
-      okWithTip(cf, '\n');
+      okWithTip(cf);
     });
 
   const lifecycle = ['--lifecycle <lifecycle>', 'running or staging', 'running'] as const;
@@ -170,9 +170,9 @@ function registerGlobal(program: Command, cf: Cf, phase: 'running' | 'staging'):
     });
 }
 
-function okWithTip({ terminal }: Cf, before = ''): void {
+function okWithTip({ terminal }: Cf): void {
   terminal.ok();
-  terminal.say(before + TIP);
+  terminal.say(TIP);
 }
 
 async function findGroup(cf: Cf, name: string): Promise<SecurityGroup> {
@@ -298,5 +298,5 @@ async function unbindGroup(
     },
     async () => await client.call(path, { method: 'DELETE' }),
   );
-  okWithTip(cf, '\n');
+  okWithTip(cf);
 }

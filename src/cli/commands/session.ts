@@ -201,7 +201,6 @@ export function registerSessionCommands(program: Command, cf: Cf): void {
       terminal.say(`Setting API endpoint to ${terminal.name(url)}...`);
       await setApi(cf, url, flags.skipSslValidation ?? false);
       terminal.ok();
-      terminal.say();
       showTarget(cf);
       if (session.data.AccessToken === '') hintLogin(cf);
     });
@@ -261,7 +260,7 @@ export function registerSessionCommands(program: Command, cf: Cf): void {
           throw error;
         }
         terminal.ok();
-        terminal.say("\nUse 'cf target' to view or set your target org and space.");
+        terminal.say("Use 'cf target' to view or set your target org and space.");
       },
     );
 

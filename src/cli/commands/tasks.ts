@@ -126,7 +126,6 @@ async function runTask(cf: Cf, app_name: string, flags: TaskFlags): Promise<void
   const { body: task } = await client.call<Task>(`/v3/apps/${app.guid}/tasks`, { method: 'POST', json });
   terminal.say('Task has been submitted successfully for execution.');
   terminal.ok();
-  terminal.say();
   terminal.facts([
     ['task name:', task.name],
     ['task id:', String(task.sequence_id)],

@@ -20,7 +20,7 @@ export function registerUserCommands(program: Command, cf: Cf): void {
       const password = flags.passwordPrompt ? await terminal.askHidden('Password') : given;
       if (isOfUaa && password === undefined)
         throw new CommandError('Incorrect Usage: the required argument `PASSWORD` was not provided');
-      terminal.tell`Creating user ${name}...`;
+      terminal.say(terminal.text`Creating user ${name}...`);
       const origin = flags.origin ?? '';
       const guid = await createInUaa(cf, { name, password, origin }, isOfUaa);
       if (guid === undefined) {
@@ -29,7 +29,7 @@ export function registerUserCommands(program: Command, cf: Cf): void {
       }
       await client.call('/v3/users', { method: 'POST', json: { guid } });
       terminal.ok();
-      terminal.say("\nTIP: Assign roles with 'cf set-org-role' and 'cf set-space-role'.");
+      terminal.say("TIP: Assign roles with 'cf set-org-role' and 'cf set-space-role'.");
     });
 
   program
@@ -43,7 +43,7 @@ export function registerUserCommands(program: Command, cf: Cf): void {
         terminal.say(`User '${name}' has not been deleted.`);
         return terminal.ok();
       }
-      terminal.tell`Deleting user ${name} as ${user}...`;
+      terminal.say(terminal.text`Deleting user ${name} as ${user}...`);
       const found = await findInUaa(cf, name, flags.origin);
       const [only, ...more] = found;
       if (more.length > 0)
@@ -70,7 +70,7 @@ export function registerUserCommands(program: Command, cf: Cf): void {
       const again = await terminal.askHidden('Verify password');
       if (password !== again) throw new CommandError('Password verification does not match.');
       terminal.say();
-      terminal.tell`Changing password for user ${user}...`;
+      terminal.say(terminal.text`Changing password for user ${user}...`);
       const id = session.claims.user_id;
       if (id === undefined) throw new CommandError('Only users have passwords.');
       try {

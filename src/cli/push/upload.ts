@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { extname, join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Answer } from '../client.ts';
 import type { Cf } from '../context.ts';
 import { CommandError } from '../errors.ts';
 import type { App, Package } from '../resources.ts';
@@ -86,29 +87,41 @@ async function matchResources({ client }: Cf, resources: readonly Resource[]): P
   return known;
 }
 
-/** A multipart form with its exact length told, as the API wants it: field `resources`, file `bits`. */
 async function sendBits(
-  { client, terminal }: Cf,
+  cf: Cf,
   package_guid: string,
   bits: { known: readonly Resource[]; zip: string | undefined },
 ): Promise<void> {
+  const file = bits.zip === undefined ? undefined : { path: bits.zip, name: 'package.zip' };
+  await sendFile(cf, `/v3/packages/${package_guid}/upload`, file, { resources: JSON.stringify(bits.known) });
+}
+
+/** A multipart form with its exact length told, as the API wants it: the fields, and the file as `bits`. */
+export async function sendFile(
+  { client, terminal }: Cf,
+  path: string,
+  file: { path: string; name: string } | undefined,
+  fields: Record<string, string> = {},
+): Promise<Answer> {
   const boundary = `ingot-${randomUUID()}`;
   const part = (disposition: string, type = ''): string =>
     `--${boundary}\r\nContent-Disposition: form-data; ${disposition}\r\n${type}\r\n`;
-  const head = `${part('name="resources"')}${JSON.stringify(bits.known)}\r\n`;
-  const fileHead = part('name="bits"; filename="package.zip"', 'Content-Type: application/zip\r\n');
+  const head = Object.entries(fields)
+    .map(([name, value]) => `${part(`name="${name}"`)}${value}\r\n`)
+    .join('');
+  const fileHead = part(`name="bits"; filename="${file?.name ?? ''}"`, 'Content-Type: application/zip\r\n');
   const tail = `--${boundary}--\r\n`;
-  const size = bits.zip === undefined ? 0 : (await stat(bits.zip)).size;
+  const size = file === undefined ? 0 : (await stat(file.path)).size;
   const length =
     Buffer.byteLength(head) +
     Buffer.byteLength(tail) +
-    (bits.zip === undefined ? 0 : Buffer.byteLength(fileHead) + size + 2);
+    (file === undefined ? 0 : Buffer.byteLength(fileHead) + size + 2);
   const showProgress = progressBar(terminal, size);
   async function* body(): AsyncGenerator<Buffer> {
     yield Buffer.from(head);
-    if (bits.zip !== undefined) {
+    if (file !== undefined) {
       yield Buffer.from(fileHead);
-      for await (const chunk of createReadStream(bits.zip) as AsyncIterable<Buffer>) {
+      for await (const chunk of createReadStream(file.path) as AsyncIterable<Buffer>) {
         yield chunk;
         showProgress(chunk.length);
       }
@@ -116,7 +129,7 @@ async function sendBits(
     }
     yield Buffer.from(tail);
   }
-  await client.call(`/v3/packages/${package_guid}/upload`, {
+  return await client.call(path, {
     method: 'POST',
     body: Readable.from(body()),
     headers: { 'content-type': `multipart/form-data; boundary=${boundary}`, 'content-length': String(length) },
