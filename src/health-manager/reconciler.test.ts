@@ -150,4 +150,75 @@ describe('the reconciler', () => {
     on.fetched([], { askedAt: 0, now: 0 });
     assert.deepEqual(live(on, { one: [held('a', 0)] }, 0, 7_000), ['6: stop a/0 undesired']);
   });
+
+  it('is not fresh while a DEA that beats has not said what it holds, but waits for none for ever', () => {
+    const on = reconciler();
+    on.fetched([desired('a', 1)], { askedAt: 0, now: 0 });
+    const fresh: number[] = [];
+    for (let now = 0; now <= 20_000; now += 1_000) {
+      on.beat(full('one', [held('a', 0)]), now);
+      assert.equal(on.beat({ dea: 'mute', digest: 'x' }, now), true);
+      if (on.isFresh(now)) fresh.push(now);
+    }
+    assert.equal(fresh[0], 12_000);
+    const other = reconciler();
+    other.fetched([desired('a', 1)], { askedAt: 0, now: 0 });
+    for (let now = 0; now <= 8_000; now += 1_000) {
+      other.beat({ dea: 'late', digest: 'x' }, now);
+      assert.equal(other.isFresh(now), false);
+    }
+    other.beat(full('late', [held('a', 0)]), 8_500);
+    assert.equal(other.isFresh(8_500), true);
+  });
+
+  it('blames no DEA for what it slept through itself', () => {
+    const on = reconciler();
+    on.fetched([desired('a', 1)], { askedAt: 0, now: 0 });
+    const beats = { one: [held('a', 0)], other: [] };
+    let now = 0;
+    const go = (): ReturnType<Reconciler['round']> => {
+      on.wake(now);
+      return on.round(now);
+    };
+    for (; now <= 8_000; now += 250) {
+      if (now < 7_000) on.beat(full('one', beats.one), now);
+      on.beat(full('other', beats.other), now);
+      assert.deepEqual(go(), { steps: [], lostDeas: [] });
+    }
+    now += 5_000;
+    assert.deepEqual(go(), { steps: [], lostDeas: [] });
+    on.beat(full('one', beats.one), now);
+    now += 250;
+    assert.deepEqual(go(), { steps: [], lostDeas: [] });
+  });
+
+  it('asks for nothing while another leads, and for nothing that the other asked for when it leads itself', () => {
+    const on = reconciler();
+    on.fetched([desired('a', 1), desired('b', 1)], { askedAt: 0, now: 0 });
+    let now = 0;
+    for (; now <= 12_000; now += 250) {
+      on.beat(full('one', []), now);
+      assert.deepEqual(on.round(now, { isLeading: false }).steps, []);
+      if (now === 11_500) on.asked({ do: 'start', droplet: 'a', version: 'v', index: 0 }, now);
+    }
+    on.beat(full('one', []), now);
+    assert.deepEqual(
+      on.round(now).steps.map((step) => step.droplet),
+      ['b'],
+    );
+  });
+
+  it('takes what waits for its turn before what is less urgent, and each once', () => {
+    const on = reconciler();
+    const apps = ['a', 'b', 'c', 'd', 'e', 'f', 'g'];
+    on.fetched([...apps.map((app) => desired(app, 1)), desired('half', 2)], { askedAt: 0, now: 0 });
+    const asked: string[] = [];
+    for (let now = 0; now < 15_000; now += 250) {
+      on.beat(full('one', [held('half', 0)]), now);
+      asked.push(...on.round(now).steps.map((step) => step.droplet));
+    }
+    // Again after the keep-alive, in the same order.
+    assert.deepEqual(asked.slice(0, 8), [...apps, 'half']);
+    assert.equal(new Set(asked.slice(0, 8)).size, 8);
+  });
 });
