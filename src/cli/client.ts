@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Agent, request, type Dispatcher } from 'undici';
 import { systemErrorCode } from '#kernel/errors.ts';
-import { ApiError, CommandError, noApi, notLoggedIn } from './errors.ts';
+import { ApiError, ApiUnreachable, CommandError, noApi, notLoggedIn } from './errors.ts';
 import type { Session } from './session.ts';
 
 export interface Call {
@@ -292,7 +292,7 @@ function unreachable(url: string, error: unknown): CommandError {
     );
   }
   const why = error instanceof Error ? error.message || code : String(error);
-  return new CommandError(
+  return new ApiUnreachable(
     `Request error: ${origin}: ${why}\nTIP: If you are behind a firewall and require an HTTP proxy, verify the https_proxy environment variable is correctly set. Else, check your network connection.`,
     { cause: error },
   );

@@ -7,6 +7,9 @@ export class CommandError extends AppError {
   }
 }
 
+/** The platform gave no answer at all. */
+export class ApiUnreachable extends CommandError {}
+
 /** An answer of the cloud controller or UAA that is not a success. */
 export class ApiError extends AppError {
   readonly status: number;

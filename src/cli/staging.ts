@@ -1,8 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cf } from './context.ts';
-import { CommandError } from './errors.ts';
+import { ApiError, ApiUnreachable, CommandError } from './errors.ts';
 import { tailLogs } from './log-tail.ts';
 import type { App, Build, Deployment, InstanceStats, Package, Process } from './resources.ts';
+
+/** Answers in a row that may be missing, each tried several times. */
+const MAX_FAULTS = 15;
 
 const minutes = (variable: string, fallback: number): number => {
   const given = Number(process.env[variable]);
@@ -22,11 +25,7 @@ async function* patiently(limit_minutes: number): AsyncGenerator<void> {
 export async function stage(cf: Cf, app: App, package_guid: string): Promise<string> {
   const { client, terminal } = cf;
   const stop = new AbortController();
-  const from_ns = BigInt(Date.now()) * 1_000_000n - 1_000_000_000n;
-  const { body: build } = await client.call<Build>('/v3/builds', {
-    method: 'POST',
-    json: { package: { guid: package_guid } },
-  });
+  const { build, from_ns } = await createBuild(cf, package_guid);
   const showing = (async () => {
     for await (const line of tailLogs(cf, app.guid, { from_ns, signal: stop.signal })) {
       if (line.source.startsWith('STG')) terminal.say(`   ${line.text}`);
@@ -35,8 +34,10 @@ export async function stage(cf: Cf, app: App, package_guid: string): Promise<str
     terminal.warn(`Logs of staging cannot be shown: ${error instanceof Error ? error.message : String(error)}`),
   );
   try {
+    const asking = new Asking(client);
     for await (const _ of patiently(minutes('CF_STAGING_TIMEOUT', 15))) {
-      const now = await client.get<Build>(`/v3/builds/${build.guid}`);
+      const now = await asking.get<Build>(`/v3/builds/${build.guid}`);
+      if (now === undefined) continue;
       if (now.state === 'FAILED') throw new CommandError(`Error staging application: ${now.error ?? 'unknown'}`);
       if (now.state === 'STAGED' && now.droplet) return now.droplet.guid;
     }
@@ -44,6 +45,48 @@ export async function stage(cf: Cf, app: App, package_guid: string): Promise<str
   } finally {
     stop.abort();
     await showing;
+  }
+}
+
+/** A build that an earlier push left behind is waited for: it ends by itself, and only one can be at a time. */
+async function createBuild({ client, terminal }: Cf, package_guid: string): Promise<{ build: Build; from_ns: bigint }> {
+  let hasWaited = false;
+  for await (const _ of patiently(minutes('CF_STAGING_TIMEOUT', 15))) {
+    const from_ns = BigInt(Date.now()) * 1_000_000n - 1_000_000_000n;
+    try {
+      const json = { package: { guid: package_guid } };
+      const { body: build } = await client.call<Build>('/v3/builds', { method: 'POST', json });
+      return { build, from_ns };
+    } catch (error) {
+      if (!(error instanceof ApiError) || !error.message.startsWith('Only one build can be STAGING')) throw error;
+      if (!hasWaited) terminal.say('   Waiting for an earlier build of the app to end...');
+      hasWaited = true;
+    }
+  }
+  throw new CommandError('An earlier build of the app did not end. Set CF_STAGING_TIMEOUT (minutes) to wait longer.');
+}
+
+/** What is asked again anyway does not fail because the platform is away for a moment. */
+class Asking {
+  readonly #client: Cf['client'];
+  #faults = 0;
+
+  constructor(client: Cf['client']) {
+    this.#client = client;
+  }
+
+  /** Undefined while there is no answer. Errors: those of the client, once it has gone on for long. */
+  async get<T>(path: string): Promise<T | undefined> {
+    try {
+      const found = await this.#client.get<T>(path);
+      this.#faults = 0;
+      return found;
+    } catch (error) {
+      const isAway = error instanceof ApiUnreachable || (error instanceof ApiError && error.status >= 500);
+      this.#faults += 1;
+      if (!isAway || this.#faults > MAX_FAULTS) throw error;
+      return undefined;
+    }
   }
 }
 
@@ -59,8 +102,10 @@ export async function waitForStart(cf: Cf, app: App, options: { no_wait: boolean
 }
 
 async function waitForProcess(cf: Cf, app: App, process_guid: string): Promise<void> {
+  const asking = new Asking(cf.client);
   for await (const _ of patiently(minutes('CF_STARTUP_TIMEOUT', 5))) {
-    const { resources } = await cf.client.get<{ resources: InstanceStats[] }>(`/v3/processes/${process_guid}/stats`);
+    const stats = await asking.get<{ resources: InstanceStats[] }>(`/v3/processes/${process_guid}/stats`);
+    const resources = stats?.resources ?? [];
     if (resources.some((instance) => instance.state === 'RUNNING')) return;
     if (resources.length > 0 && resources.every((instance) => instance.state === 'CRASHED')) throw crashed(app);
   }

@@ -130,15 +130,18 @@ export class TestPlatform implements AsyncDisposable {
     return this.#begin(join(root, 'bin/cf'), args, options);
   }
 
-  /** Asks an app again and again until the work is over; what it answered but 200 is returned. */
-  async failuresDuring(host: string, work: () => Promise<void>): Promise<unknown[]> {
+  /** Asks an app again and again until the work is over; says what it got but 200. */
+  async failuresDuring(host: string, work: () => Promise<void>): Promise<string[]> {
     const over = new AbortController();
-    const failures: unknown[] = [];
+    const failures: string[] = [];
     const watching = (async () => {
       do {
-        const answer = await this.get(host).catch((error: unknown) => error);
-        if (!(typeof answer === 'object' && answer !== null && 'status' in answer && answer.status === 200))
-          failures.push(answer);
+        try {
+          const { status, headers } = await this.get(host);
+          if (status !== 200) failures.push(`${status} ${String(headers['x-cf-routererror'] ?? '')}`);
+        } catch (error) {
+          failures.push(String(error));
+        }
         await sleep(10);
       } while (!over.signal.aborted);
     })();
