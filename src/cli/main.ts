@@ -25,6 +25,10 @@ import { registerRoleCommands } from './commands/roles.ts';
 import { registerRouteSettingCommands } from './commands/route-settings.ts';
 import { registerRouteCommands } from './commands/routes.ts';
 import { registerSecurityGroupCommands } from './commands/security-groups.ts';
+import { registerServiceBindingCommands } from './commands/service-bindings.ts';
+import { registerServiceBrokerCommands } from './commands/service-brokers.ts';
+import { registerServiceInstanceCommands } from './commands/service-instances.ts';
+import { registerServiceListCommands } from './commands/service-lists.ts';
 import { registerSessionCommands } from './commands/session.ts';
 import { registerTaskCommands } from './commands/tasks.ts';
 import { registerUserCommands } from './commands/users.ts';
@@ -87,6 +91,10 @@ function createProgram(cf: Cf): Command {
     registerIsolationSegmentCommands,
     registerFeatureFlagCommands,
     registerPlatformCommands,
+    registerServiceListCommands,
+    registerServiceInstanceCommands,
+    registerServiceBindingCommands,
+    registerServiceBrokerCommands,
     registerBuildpackCommands,
     registerLabelCommands,
   ]) {

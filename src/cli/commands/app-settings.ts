@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { findApp, findOrg, findSpace, requireSpace, unlessDone, whereAndWho, type Cf } from '../context.ts';
-import { CommandError } from '../errors.ts';
+import { ApiError, CommandError } from '../errors.ts';
 import { showDiff } from '../push/diff.ts';
 import { findManifest, manifestYaml, readManifest, readVariables } from '../push/manifest.ts';
 
@@ -63,7 +63,12 @@ export function registerAppSettingCommands(program: Command, cf: Cf): void {
           `${whereAndWho(cf)}...`,
       );
       const app = await findApp(cf, name);
-      await client.call(`/v3/apps/${app.guid}/processes/${flags.process}/instances/${index}`, { method: 'DELETE' });
+      await client
+        .call(`/v3/apps/${app.guid}/processes/${flags.process}/instances/${index}`, { method: 'DELETE' })
+        .catch((error: unknown) => {
+          if (!(error instanceof ApiError && error.status === 404)) throw error;
+          throw new CommandError(`Instance ${index} of process ${flags.process} not found`, { cause: error });
+        });
       terminal.ok();
     });
 

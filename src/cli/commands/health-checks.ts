@@ -90,7 +90,7 @@ export function registerHealthCheckCommands(program: Command, cf: Cf): void {
           json: { health_check: { type, data } },
         });
         terminal.ok();
-        terminal.say('TIP: An app restart is required for the change to take effect.');
+        if (app.state === 'STARTED') terminal.say('TIP: An app restart is required for the change to take effect.');
       },
     );
 
@@ -105,14 +105,15 @@ export function registerHealthCheckCommands(program: Command, cf: Cf): void {
         terminal.say(`${doing} ssh support ` + terminal.text`for app ${app_name} as ${requireUser(cf)}...`);
         const app = await findApp(cf, app_name);
         const path = `/v3/apps/${app.guid}/features/ssh`;
-        if ((await client.get<Feature>(path)).enabled === enabled)
-          terminal.say(`ssh support for app '${app_name}' is already ${verb}d.`);
+        const isAlready = (await client.get<Feature>(path)).enabled === enabled;
+        if (isAlready) terminal.say(`ssh support for app '${app_name}' is already ${verb}d.`);
         await client.call(path, { method: 'PATCH', json: { enabled } });
         terminal.ok();
         if (!enabled) return;
         const { enabled: isOpen } = await client.get<Feature>(`/v3/apps/${app.guid}/ssh_enabled`);
         if (!isOpen) terminal.say('TIP: Ensure ssh is also enabled on the space and global level.');
-        terminal.say('TIP: An app restart is required for the change to take effect.');
+        if (isAlready) terminal.say('TIP: An app restart may be required for the change to take effect.');
+        else if (isOpen) terminal.say('TIP: An app restart is required for the change to take effect.');
       });
   }
 

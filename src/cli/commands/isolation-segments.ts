@@ -137,7 +137,7 @@ export function registerIsolationSegmentCommands(program: Command, cf: Cf): void
       terminal.ok();
       const { data } = await client.get<Assigned>(ofOrg(org.guid));
       terminal.say(
-        `\nTIP: Restart applications in this space to relocate them to ${data ? "this organization's default isolation segment" : 'the platform default'}.`,
+        `TIP: Restart applications in this space to relocate them to ${data ? "this organization's default isolation segment" : 'the platform default'}.`,
       );
     });
 }

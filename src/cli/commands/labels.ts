@@ -50,8 +50,11 @@ export function registerLabelCommands(program: Command, cf: Cf): void {
       .description('List all labels (key-value pairs) for an API resource'),
   ).action(async (resource: string, name: string, flags: LabelFlags) => {
     const kind = kindOf(resource, flags);
-    terminal.say(`Getting labels for ${resource} ${place(cf, kind, name, flags)}...\n`);
+    terminal.say(
+      `Getting labels for ${resource} ${place(cf, kind, name, flags)}...${kind.scope === undefined ? '\n' : ''}`,
+    );
     const found = await findLabelled(cf, kind, name, flags);
+    terminal.say();
     const labels = Object.entries(found.metadata?.labels ?? {}).toSorted(([a], [b]) => (a < b ? -1 : 1));
     if (labels.length === 0) return terminal.say('No labels found.');
     terminal.table([['key', 'value'], ...labels]);
@@ -118,7 +121,7 @@ function kindOf(resource: string, flags: LabelFlags): Kind {
 }
 
 function place(cf: Cf, { scope }: Kind, name: string, flags: LabelFlags): string {
-  const { text } = { text: cf.terminal.text.bind(cf.terminal) };
+  const text = cf.terminal.text.bind(cf.terminal);
   const user = requireUser(cf);
   if (scope === 'space') {
     const space = requireSpace(cf);

@@ -164,7 +164,10 @@ function registerKind(program: Command, cf: Cf, kind: Kind): void {
     const json = { name, ...limits, ...kind.owner(cf) };
     await unlessDone(
       cf,
-      { when: /already exists|must be unique/, say: `${kind.title} '${name}' already exists.` },
+      {
+        when: /already exists|must be unique/,
+        say: `${kind.title.replace('quota', 'Quota')} '${name}' already exists.`,
+      },
       async () => await client.call(path, { method: 'POST', json }),
     );
     terminal.ok();

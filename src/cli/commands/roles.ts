@@ -11,8 +11,8 @@ const ORG_ROLES = {
 const SPACE_ROLES = {
   SpaceManager: { type: 'space_manager', label: 'SPACE MANAGER' },
   SpaceDeveloper: { type: 'space_developer', label: 'SPACE DEVELOPER' },
-  SpaceAuditor: { type: 'space_auditor', label: 'SPACE AUDITOR' },
   SpaceSupporter: { type: 'space_supporter', label: 'SPACE SUPPORTER' },
+  SpaceAuditor: { type: 'space_auditor', label: 'SPACE AUDITOR' },
 } as const;
 
 interface User {

@@ -30,14 +30,12 @@ export function registerSecurityGroupCommands(program: Command, cf: Cf): void {
       const { resources } = await client.list<SecurityGroup>(PATH, { per_page: 5000 });
       if (resources.length === 0) return terminal.say('No security groups found.');
       const places = await placesOf(cf, resources);
-      const rows = resources
-        .toSorted((a, b) => a.name.localeCompare(b.name))
-        .flatMap((group) => {
-          const own = places(group);
-          return own.length === 0
-            ? [[group.name, '', '', '']]
-            : own.map(({ org, space, lifecycle }) => [group.name, org, space, lifecycle]);
-        });
+      const rows = resources.flatMap((group) => {
+        const own = places(group);
+        return own.length === 0
+          ? [[group.name, '', '', '']]
+          : own.map(({ org, space, lifecycle }) => [group.name, org, space, lifecycle]);
+      });
       terminal.table([['name', 'organization', 'space', 'lifecycle'], ...rows]);
     });
 
@@ -52,8 +50,7 @@ export function registerSecurityGroupCommands(program: Command, cf: Cf): void {
         ['name:', group.name],
         ['rules:', ''],
       ]);
-      terminal.say(JSON.stringify(group.rules, undefined, '\t'));
-      terminal.say();
+      terminal.say(`${JSON.stringify(group.rules.map(inOrder), undefined, 2)}\n\n`);
       const places = (await placesOf(cf, [group]))(group).filter(({ space }) => space !== '<all>');
       if (places.length === 0) return terminal.say('No spaces assigned');
       terminal.table([['organization', 'space'], ...places.map(({ org, space }) => [org, space])]);
@@ -68,7 +65,7 @@ export function registerSecurityGroupCommands(program: Command, cf: Cf): void {
       terminal.say();
       await unlessDone(
         cf,
-        { when: /already exists|must be unique/, say: `Security group '${name}' already exists.` },
+        { when: /already exists|must be unique/, say: `Security group with name '${name}' already exists.` },
         async () => await client.call(PATH, { method: 'POST', json: { name, rules } }),
       );
       terminal.ok();
@@ -83,7 +80,7 @@ export function registerSecurityGroupCommands(program: Command, cf: Cf): void {
       terminal.say();
       const { guid } = await findGroup(cf, name);
       await client.call(`${PATH}/${guid}`, { method: 'PATCH', json: { rules } });
-      okWithTip(cf);
+      okWithTip(cf, '\n');
     });
 
   program
@@ -98,7 +95,7 @@ export function registerSecurityGroupCommands(program: Command, cf: Cf): void {
       const group = await findByName<SecurityGroup>(cf, PATH, name);
       if (group) await client.callAndWait(`${PATH}/${group.guid}`, { method: 'DELETE' });
       else terminal.warn(`Security group '${name}' does not exist.`);
-      okWithTip(cf);
+      okWithTip(cf, '\n');
     });
 
   const lifecycle = ['--lifecycle <lifecycle>', 'running or staging', 'running'] as const;
@@ -170,9 +167,9 @@ function registerGlobal(program: Command, cf: Cf, phase: 'running' | 'staging'):
     });
 }
 
-function okWithTip({ terminal }: Cf): void {
+function okWithTip({ terminal }: Cf, before = ''): void {
   terminal.ok();
-  terminal.say(TIP);
+  terminal.say(before + TIP);
 }
 
 async function findGroup(cf: Cf, name: string): Promise<SecurityGroup> {
@@ -193,6 +190,13 @@ function readRules(file: string): unknown {
   }
   if (!Array.isArray(rules)) throw new CommandError(`Incorrect json format: ${file} must hold a list of rules.`);
   return rules;
+}
+
+/** A rule's fields as people write them, where JSON of the API has them in any order. */
+function inOrder(rule: object): object {
+  const ORDER = ['protocol', 'destination', 'ports', 'type', 'code', 'description', 'log'];
+  const entries = Object.entries(rule).filter(([, value]) => value !== null);
+  return Object.fromEntries(entries.toSorted(([a], [b]) => ORDER.indexOf(a) - ORDER.indexOf(b)));
 }
 
 interface Place {
@@ -219,15 +223,19 @@ async function placesOf({ client }: Cf, groups: readonly SecurityGroup[]): Promi
     for (const space of found.resources) spaces.set(space.guid, space);
     for (const org of (found.included['organizations'] ?? []) as Named[]) orgs.set(org.guid, org.name);
   }
-  return ({ relationships, globally_enabled }) =>
-    (['running', 'staging'] as const).flatMap((lifecycle) => [
-      ...(globally_enabled[lifecycle] ? [{ org: '<all>', space: '<all>', lifecycle }] : []),
-      ...relationships[`${lifecycle}_spaces`].data.flatMap(({ guid }) => {
-        const space = spaces.get(guid);
-        if (!space) return [];
-        return [{ org: orgs.get(space.relationships.organization.data.guid) ?? '', space: space.name, lifecycle }];
-      }),
-    ]);
+  const inSpaces = ({ relationships }: SecurityGroup, lifecycle: 'running' | 'staging'): Place[] =>
+    relationships[`${lifecycle}_spaces`].data.flatMap(({ guid }) => {
+      const space = spaces.get(guid);
+      if (!space) return [];
+      return [{ org: orgs.get(space.relationships.organization.data.guid) ?? '', space: space.name, lifecycle }];
+    });
+  return (group) => [
+    ...(['staging', 'running'] as const)
+      .filter((lifecycle) => group.globally_enabled[lifecycle])
+      .map((lifecycle) => ({ org: '<all>', space: '<all>', lifecycle })),
+    ...inSpaces(group, 'running'),
+    ...inSpaces(group, 'staging'),
+  ];
 }
 
 function checkLifecycle(lifecycle: string): void {
