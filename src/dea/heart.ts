@@ -6,10 +6,11 @@ import type { Clock } from '#kernel/clock.ts';
 /** Usage figures go with one beat in so many. */
 const BEATS_PER_USAGE = 5;
 /**
- * A full beat keeps the next one waiting so long for each instance that it named: at most a beat's period, and nothing that a person
- * would notice on a DEA of few. A thousand DEAs of 250 instances that all start some would else drown those who listen.
+ * A full beat keeps the next one waiting so long for each instance that it named: nothing that a person would notice on a DEA of few,
+ * and at most three periods. A thousand DEAs of 250 instances that all start some would else drown those who listen.
  */
 const PAUSE_MS_PER_INSTANCE = 8;
+const MAX_PAUSE_BEATS = 3;
 
 export interface HeartOptions {
   bus: Bus;
@@ -60,8 +61,10 @@ export class Heart implements Disposable {
       usage: this.#options.usage(),
     });
     this.#fullAt = clock.monotonic();
-    this.#pause_ms = Math.min(heartbeat_s * 1000, droplets.length * PAUSE_MS_PER_INSTANCE);
+    this.#pause_ms = Math.min(MAX_PAUSE_BEATS * heartbeat_s * 1000, droplets.length * PAUSE_MS_PER_INSTANCE);
     if (isSaid) this.#toldDigest = digest;
+    // Nobody heard it: the next one is not to wait.
+    else this.#pause_ms = 0;
   }
 
   [Symbol.dispose](): void {
@@ -71,8 +74,10 @@ export class Heart implements Disposable {
   }
 
   #beat(): void {
-    const { bus, dea, held, usage } = this.#options;
-    const digest = beatDigest(held());
+    const { bus, dea, held, usage, clock } = this.#options;
+    const isTooSoon = clock.monotonic() < this.#fullAt + this.#pause_ms;
+    // Until it is time again, what was told last is what others hold.
+    const digest = isTooSoon ? this.#toldDigest : beatDigest(held());
     if (digest !== this.#toldDigest) {
       this.beatFully();
       return;
