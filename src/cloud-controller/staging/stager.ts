@@ -30,7 +30,7 @@ export interface StagerOptions {
 }
 
 const REPLY_TIMEOUT_MS = 10_000;
-const LEASE_S = 45;
+const LEASE_S = 25;
 // After a restart the DEAs advertise within 5 s; before that "no stager" would be a guess. What the adverts have debited
 // they say anew as often.
 const PATIENCE_MS = 12_000;

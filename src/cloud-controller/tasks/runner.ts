@@ -30,7 +30,7 @@ export interface TaskRunnerOptions {
   vault: Vault;
 }
 
-const LEASE_S = 30;
+const LEASE_S = 25;
 const REPLY_TIMEOUT_MS = 5_000;
 const DROPLET_URL_VALID_S = 3_600;
 /** A DEA that is silent for so long is taken for dead with its tasks, which are never run twice. */
