@@ -10,6 +10,9 @@ import { deaName, STACK, type PlatformPlan } from './plan.ts';
 /** The CA bundle of a Debian machine: what the machine trusts, containers trust. */
 const HOST_CA_BUNDLE = '/etc/ssl/certs/ca-certificates.crt';
 
+/** Who may read the figures of components; the password is among the secrets. */
+export const STATUS_USER = 'status';
+
 export const systemHosts = (domain: string): string[] =>
   ['api', 'uaa', 'login', 'log-cache', 'log-stream', 'doppler', 'ssh'].map((name) => `${name}.${domain}`);
 
@@ -82,7 +85,7 @@ const shared = ({ plan, nats_url }: ConfigInputs): { nats_servers: string[]; sta
 });
 
 const statusLogin = ({ secrets }: PlatformPlan): { user: string; password: string } => ({
-  user: 'status',
+  user: STATUS_USER,
   password: secrets.status_password,
 });
 

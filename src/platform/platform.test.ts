@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -57,6 +58,21 @@ describe('the preflight', () => {
       () => checkMachine(new Home(join(file, 'below')), { platform: 'linux', uid: 0 }),
       /Choose another with INGOT_HOME/,
     );
+  });
+
+  it('wants room on the disk before anything is made', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'ingot-small-'));
+    folders.push(folder);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64m,mode=755', 'ingot-small', folder]);
+    try {
+      const home = new Home(join(folder, 'home'));
+      assert.throws(
+        () => checkMachine(home, { platform: 'linux', uid: 0 }),
+        /Only 0\.\d GB are free .* Ingot needs 3\. Free some/,
+      );
+    } finally {
+      execFileSync('umount', [folder]);
+    }
   });
 
   it('takes the next usual port when the first is taken, and says so when the one asked for is', async () => {

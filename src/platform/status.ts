@@ -1,10 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { request } from 'undici';
+import { z } from 'zod';
 import { Bus } from '#bus/bus.ts';
 import { deaBeat, deaHeartbeat, type HeartbeatInstance } from '#contracts/dea.ts';
+import { basicAuthHeader } from '#http/basic-auth.ts';
 import { silentLog } from '#kernel/log.ts';
 import { AdminApi } from './admin-api.ts';
+import { STATUS_USER } from './configure.ts';
 import type { Home } from './home.ts';
 import { natsUrl } from './nats.ts';
 import { deaName, type PlatformPlan } from './plan.ts';
@@ -19,29 +23,65 @@ export async function printStatus(home: Home): Promise<boolean> {
     console.log(`No platform is up in ${home.folder}.`);
     return false;
   }
-  const isAllUp = printProcesses(home);
+  const plan = runningPlan(home);
+  const isAllUp = printProcesses(home, await askCollector(plan));
   console.log();
-  await printInstances(runningPlan(home));
+  await printInstances(plan);
   return isAllUp;
 }
 
-function printProcesses(home: Home): boolean {
+const Component = z.object({
+  type: z.string(),
+  healthy: z.boolean().nullable(),
+  pid: z.number(),
+  version: z.string(),
+  start: z.string(),
+});
+type Component = z.infer<typeof Component>;
+
+/** What the collector knows of each component; nothing while it is away. */
+async function askCollector({ ports, secrets }: PlatformPlan): Promise<Component[]> {
+  try {
+    const authorization = basicAuthHeader({ user: STATUS_USER, password: secrets.status_password });
+    const { body } = await request(`http://127.0.0.1:${ports.collector}/components`, {
+      headers: { authorization },
+      headersTimeout: 2000,
+    });
+    return z.array(Component).parse(await body.json());
+  } catch {
+    return [];
+  }
+}
+
+/** Each process, and below it the components that live in it; one that has a process to itself is that process. */
+function printProcesses(home: Home, components: readonly Component[]): boolean {
   const version = packageVersion();
   let total_mb = 0;
   let isAllUp = true;
-  const rows = listProcesses(home).map((record) => {
+  const rows = listProcesses(home).flatMap((record) => {
     const isUp = isAlive(record);
     const mb = isUp ? memoryOf(record.pid) / 1024 / 1024 : 0;
     total_mb += mb;
-    isAllUp &&= isUp;
-    return [
+    const own = components.filter(({ pid }) => isUp && pid === record.pid);
+    isAllUp &&= isUp && own.every(({ healthy }) => healthy !== false);
+    const state = !isUp ? 'DOWN' : own.length === 1 && own[0]?.healthy === false ? 'NOT HEALTHY' : 'up';
+    const row = [
       record.name,
-      isUp ? 'up' : 'DOWN',
+      state,
       isUp ? String(record.pid) : '',
       `${mb.toFixed(0)} MB`,
-      OWN_VERSION[record.name] ?? version,
+      OTHERS[record.name] ?? version,
       record.since,
     ];
+    const parts = own.map(({ type, healthy, start }) => [
+      `  ${type}`,
+      healthy === false ? 'NOT HEALTHY' : 'up',
+      '',
+      '',
+      version,
+      start,
+    ]);
+    return own.length > 1 ? [row, ...parts] : [row];
   });
   printTable([
     ['process', 'state', 'pid', 'memory', 'version', 'since'],
@@ -51,8 +91,8 @@ function printProcesses(home: Home): boolean {
   return isAllUp;
 }
 
-/** Processes that are not ours say their own version elsewhere. */
-const OWN_VERSION: Record<string, string> = { nats: 'nats-server', postgres: 'postgres' };
+/** Programs that are not ours have versions of their own. */
+const OTHERS: Record<string, string> = { nats: 'nats-server', postgres: 'PostgreSQL' };
 
 function packageVersion(): string {
   const text = readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8');
