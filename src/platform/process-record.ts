@@ -58,11 +58,17 @@ function startTimeOf(pid: number): string | undefined {
   }
 }
 
-/** Resident memory in bytes, shared pages counted in proportion where the kernel tells; 0 when the process is gone. */
-export function memoryOf(pid: number): number {
+/**
+ * Resident memory in bytes of a process, and with `has_own_children` of all below it (PostgreSQL has one for each connection),
+ * shared pages counted in proportion; 0 when the process is gone.
+ */
+export function memoryOf(pid: number, has_own_children: boolean): number {
   try {
     const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
-    return Number(/^Pss: +(\d+) kB$/m.exec(rollup)?.[1] ?? 0) * 1024;
+    const children = has_own_children ? readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim() : '';
+    const below =
+      children === '' ? 0 : children.split(' ').reduce((sum, child) => sum + memoryOf(Number(child), true), 0);
+    return Number(/^Pss: +(\d+) kB$/m.exec(rollup)?.[1] ?? 0) * 1024 + below;
   } catch {
     return 0;
   }

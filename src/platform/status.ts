@@ -60,7 +60,7 @@ function printProcesses(home: Home, components: readonly Component[]): boolean {
   let isAllUp = true;
   const rows = listProcesses(home).flatMap((record) => {
     const isUp = isAlive(record);
-    const mb = isUp ? memoryOf(record.pid) / 1024 / 1024 : 0;
+    const mb = isUp ? memoryOf(record.pid, record.name !== 'supervisor') / 1024 / 1024 : 0;
     total_mb += mb;
     const own = components.filter(({ pid }) => isUp && pid === record.pid);
     isAllUp &&= isUp && own.every(({ healthy }) => healthy !== false);
