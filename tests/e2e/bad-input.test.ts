@@ -119,11 +119,16 @@ describe('bad input', () => {
         assert.deepEqual([status, body], [200, 'the old version']);
       }
       assert.match(await platform.mustCf(['app', 'bad-npm']), /instances: +1\/1/);
-      // A restart starts the droplet that works, not the package that does not.
+      // A stop and a start bring back the droplet that works, not the package that does not.
       const guid = (await platform.mustCf(['app', 'bad-npm', '--guid'])).trim();
-      const restarted = await platform.api(`/v3/apps/${guid}/actions/restart`, { method: 'POST' });
-      assert.equal(restarted.status, 200, restarted.body);
-      await eventually('it serves again', async () => (await platform.get('bad-npm')).status === 200);
+      for (const [action, status] of [
+        ['stop', 404],
+        ['start', 200],
+      ] as const) {
+        const done = await platform.api(`/v3/apps/${guid}/actions/${action}`, { method: 'POST' });
+        assert.equal(done.status, 200, done.body);
+        await eventually(`the ${action}`, async () => (await platform.get('bad-npm')).status === status);
+      }
       assert.equal((await platform.get('bad-npm')).body, 'the old version');
     });
   });
