@@ -127,6 +127,24 @@ export const CloudControllerConfig = z.strictObject({
       lease_s: z.number().positive().default(15).describe('a job whose worker died is taken over after so long'),
     })
     .prefault({}),
+  brokers: z
+    .strictObject({
+      client_timeout_s: z.number().positive().default(60).describe('the longest that a broker may take to answer'),
+      poll_interval_s: z.number().positive().default(60).describe('how often an operation under way is asked for'),
+      poll_backoff_rate: z.number().min(1).default(1),
+      poll_interval_max_s: z.number().positive().default(86_400),
+      poll_duration_max_s: z.number().positive().default(604_800).describe('after so long it has failed'),
+      orphan_retry_s: z
+        .number()
+        .positive()
+        .default(60)
+        .describe(
+          'what a failed operation may have left at a broker is deleted after 2, 4, 8… times as long, 11 times',
+        ),
+      skip_ssl_validation: z.boolean().default(false),
+      ca: z.string().optional().describe('PEM of an authority that signed certificates of brokers'),
+    })
+    .prefault({}),
   placement: z
     .strictObject({
       advertisement_timeout_s: z.number().default(10).describe('a DEA not heard of for so long gets no work'),

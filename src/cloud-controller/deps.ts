@@ -1,6 +1,7 @@
 import type { TokenVerifier } from '#http/token-verifier.ts';
 import type { Clock } from '#kernel/clock.ts';
 import type { Log } from '#kernel/log.ts';
+import type { BrokerClient } from './broker-client/client.ts';
 import type { Links } from './api/links.ts';
 import type { CloudControllerConfig } from './config.ts';
 import type { Effects } from './effects.ts';
@@ -23,6 +24,7 @@ export interface Deps {
   directory: UserDirectory;
   /** Encrypts secrets of services. */
   vault: Vault;
+  brokers: BrokerClient;
   /** Checks tokens of the UAA, for the API and for what others ask in a user's name. */
   verifier: TokenVerifier;
   clock: Clock;

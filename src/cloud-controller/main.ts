@@ -10,6 +10,7 @@ import { Links } from './api/links.ts';
 import { appEffects } from './apps/effects.ts';
 import { sweepEventsHourly } from './audit-events/sweep.ts';
 import { installBuildpacks } from './buildpacks/install.ts';
+import { BrokerClient } from './broker-client/client.ts';
 import type { CloudControllerConfig } from './config.ts';
 import type { Deps } from './deps.ts';
 import { createApiServer, uaaVerifier } from './http.ts';
@@ -20,6 +21,7 @@ import { JobRunner } from './jobs/runner.ts';
 import { openAppsSide } from './runtime/apps-side.ts';
 import { seed } from './seed/store.ts';
 import { Vault } from './service-secrets/vault.ts';
+import { reapLostOperations } from './service-operations/reaper.ts';
 import { openStatus } from './status.ts';
 import type { CcTables } from './tables.ts';
 import { UserDirectory } from './users/directory.ts';
@@ -51,6 +53,7 @@ export async function start(
   stack.use(followRevocations({ bus, clock, refusers: [verifier] }));
   const vault = new Vault(config);
   const apps = stack.use(await openAppsSide({ config, db: database.query, bus, clock, log, vault }));
+  const brokers = stack.use(new BrokerClient({ ...config.brokers, api_url: config.urls.api }));
   const links = new Links(config.urls.api);
   const operations = new JobRegistry();
   const { job_timeout_s: timeout_s, job_retention_days: retention_days } = config.limits;
@@ -66,6 +69,7 @@ export async function start(
     effects: appEffects(database.query, apps),
     apps,
     vault,
+    brokers,
     directory: new UserDirectory({ ...config.uaa, clock }),
     verifier,
     clock,
@@ -82,6 +86,7 @@ export async function start(
   stack.use(registerRoutes({ bus, clock, routes: [{ host: config.route_host, port, uris: [host] }] }));
   if (config.status) stack.use(await openStatus(config.status, { bus, index: config.index }));
   stack.use(sweepEventsHourly(deps, config.limits.event_retention_days));
+  stack.use(reapLostOperations(deps));
   runner.wake();
   const running = stack.move();
   return {

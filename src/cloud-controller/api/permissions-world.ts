@@ -41,6 +41,10 @@ export async function makeWorld(cc: TestCloudController): Promise<World> {
     'destinations',
     'service_instances',
     'service_credential_bindings',
+    'service_route_bindings',
+    'service_brokers',
+    'service_offerings',
+    'service_plans',
     'other_spaces',
     'other_organizations',
   ] as const;
@@ -123,6 +127,16 @@ function bodyFor(endpoint: string, guid: Record<string, string>): unknown {
     'POST /v3/security_groups': { name },
     'POST /v3/security_groups/:guid/relationships/running_spaces': toMany(at('spaces')),
     'POST /v3/security_groups/:guid/relationships/staging_spaces': toMany(at('spaces')),
+    'POST /v3/service_brokers': {
+      name,
+      url: 'http://127.0.0.1:1',
+      authentication: { type: 'basic', credentials: { username: 'a', password: 'b' } },
+    },
+    'POST /v3/service_route_bindings': {
+      relationships: { route: toOne(at('routes')), service_instance: toOne(at('service_instances')) },
+    },
+    'PATCH /v3/service_plans/:guid/visibility': { type: 'public' },
+    'POST /v3/service_plans/:guid/visibility': { type: 'public' },
     'POST /v3/service_instances': { type: 'user-provided', name, relationships: { space: toOne(at('spaces')) } },
     'POST /v3/service_credential_bindings': {
       type: 'app',
@@ -186,6 +200,24 @@ function rowsOf(guid: Record<string, string>): [table: string, columns: Record<s
     [
       'service_credential_bindings',
       { ...of_app('service_credential_bindings'), type: 'app', service_instance_guid: g('service_instances') },
+    ],
+    [
+      'service_route_bindings',
+      { guid: g('service_route_bindings'), route_guid: g('routes'), service_instance_guid: g('service_instances') },
+    ],
+    ['service_brokers', { ...common('service_brokers'), url: 'http://b', username: 'a', password_sealed: 'x' }],
+    [
+      'service_offerings',
+      { ...common('service_offerings'), service_broker_guid: g('service_brokers'), catalog_id: 'o' },
+    ],
+    [
+      'service_plans',
+      {
+        ...common('service_plans'),
+        service_offering_guid: g('service_offerings'),
+        catalog_id: 'p',
+        visibility_type: 'public',
+      },
     ],
     ['route_destinations', { ...of_app('destinations'), route_guid: g('routes') }],
   ];

@@ -10,11 +10,19 @@ import type { Db } from '../tables.ts';
 import { recordProcessUsage } from '../usage/record.ts';
 import { processesOfApp } from '../processes/store.ts';
 import type { AppsSide } from '../runtime/apps-side.ts';
+import { releaseApp } from '../service-instances/empty-space.ts';
+import type { JobOutcome } from '../jobs/registry.ts';
+import { carryOn } from '../service-operations/run.ts';
 import { removeUserProvidedBindings } from '../service-credential-bindings/store.ts';
 import { carryOut, NOTHING, recordAppEvent } from './lifecycle.ts';
 import { findApp, type FoundApp, lockApp } from './store.ts';
 
-const Payload = z.object({ app_guid: z.string(), actor: z.custom<Actor>() });
+const Payload = z.object({
+  app_guid: z.string(),
+  actor: z.custom<Actor>(),
+  /** Jobs that unbind it from services. */
+  asked: z.record(z.string(), z.string()).default({}),
+});
 
 /** `DELETE /v3/apps/:guid` becomes a job that can be taken up again: what is gone already is passed over. */
 export function registerAppDelete(
@@ -24,7 +32,13 @@ export function registerAppDelete(
   operations.register(
     'app.delete',
     (payload) => Payload.parse(payload),
-    async ({ app_guid, actor }) => await deleteApps({ db, apps }, [app_guid], actor),
+    async (payload, context): Promise<JobOutcome> => {
+      const { app_guid, actor, asked } = payload;
+      const waiting = await releaseApp(deps, { app_guid, asked }, { actor, user_guid: context.user_guid });
+      if (waiting) return carryOn(payload, waiting);
+      await deleteApps({ db, apps }, [app_guid], actor);
+      return undefined;
+    },
   );
   return async (app, caller, reply) => {
     const job = await jobs.enqueue(db, {

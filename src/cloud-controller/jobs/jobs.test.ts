@@ -168,7 +168,7 @@ describe('jobs', () => {
     const [stuck, old] = [await enqueue('nobody-does-this'), await enqueue('nobody-does-this')];
     await database.query
       .updateTable('jobs')
-      .set({ created_at: new Date(0) })
+      .set({ updated_at: new Date(0), run_at: new Date(0) })
       .where('guid', '=', stuck)
       .execute();
     await database.query

@@ -124,14 +124,13 @@ export async function cancelJob(db: Db, guid: string): Promise<boolean> {
   return result.numUpdatedRows > 0n;
 }
 
-/** Fails what has been going on for longer than allowed, and forgets what ended long ago. */
+/** Fails what has been going on without a step for longer than allowed (one that polls takes as long as its polling), and forgets what ended long ago. */
 export async function sweepJobs(db: Db, limits: { timeout_s: number; retention_days: number }): Promise<void> {
   const error = JSON.stringify([{ code: 290006, title: 'CF-JobTimeout', detail: 'The job execution has timed out.' }]);
   await sql`
     update jobs set state = 'FAILED', errors = ${error}::jsonb, locked_by = null, locked_until = null, updated_at = now()
-    where state in ('PROCESSING', 'POLLING') and created_at < now() - make_interval(secs => ${limits.timeout_s})`.execute(
-    db,
-  );
+    where state in ('PROCESSING', 'POLLING')
+      and greatest(updated_at, run_at) < now() - make_interval(secs => ${limits.timeout_s})`.execute(db);
   await sql`
     delete from jobs where state in ('COMPLETE', 'FAILED')
       and updated_at < now() - make_interval(days => ${limits.retention_days})`.execute(db);

@@ -5,13 +5,21 @@ import { isForeignKeyViolation } from '#db/database.ts';
 import type { Caller } from '../api/caller.ts';
 import { inTransaction } from '../api/statement-store.ts';
 import type { Deps } from '../deps.ts';
-import { type Actor, ActorSchema, recordAuditEvent } from '../events.ts';
-import type { JobContext } from '../jobs/registry.ts';
+import { ActorSchema, recordAuditEvent } from '../events.ts';
+import type { JobContext, JobOutcome } from '../jobs/registry.ts';
+import { emptySpacesOfServices } from '../service-instances/empty-space.ts';
+import { carryOn } from '../service-operations/run.ts';
 import { emptySpace } from '../spaces/delete.ts';
 import { removeOrganization } from './delete-store.ts';
 import { type FoundOrganization, findOrganization, spaceGuidsOf } from './store.ts';
 
-const Payload = z.object({ guid: z.string(), actor: ActorSchema });
+const Payload = z.object({
+  guid: z.string(),
+  actor: ActorSchema,
+  /** Jobs that delete services in its spaces. */
+  asked: z.record(z.string(), z.string()).default({}),
+});
+type Payload = z.infer<typeof Payload>;
 
 /** The request that leaves `organization.delete` behind, and the job itself: spaces one by one, then what the organization owns. */
 export function registerOrganizationDelete(
@@ -21,9 +29,7 @@ export function registerOrganizationDelete(
   operations.register(
     'organization.delete',
     (given) => Payload.parse(given),
-    async ({ guid, actor }, context) => {
-      await deleteOrganization(deps, { guid, actor }, context);
-    },
+    async (payload, context) => carryOn(payload, await deleteOrganization(deps, payload, context)),
   );
   return async (found, caller, reply) => {
     const job_guid = await inTransaction(db, async (trx) => {
@@ -45,15 +51,16 @@ export function registerOrganizationDelete(
   };
 }
 
-async function deleteOrganization(
-  deps: Deps,
-  what: { guid: string; actor: Actor },
-  context: JobContext,
-): Promise<void> {
+async function deleteOrganization(deps: Deps, what: Payload, context: JobContext): Promise<JobOutcome> {
   const { db, effects } = deps;
   const organization = await findOrganization(db, what.guid);
-  if (!organization) return;
-  for (const space_guid of await spaceGuidsOf(db, what.guid)) {
+  if (!organization) return undefined;
+  const space_guids = await spaceGuidsOf(db, what.guid);
+  const failed = `Deletion of organization ${organization.name} failed because one or more resources within could not be deleted.`;
+  const by = { actor: what.actor, user_guid: context.user_guid };
+  const waiting = await emptySpacesOfServices(deps, { space_guids, asked: what.asked, failed }, by);
+  if (waiting) return waiting;
+  for (const space_guid of space_guids) {
     context.signal.throwIfAborted();
     await emptySpace(deps, { guid: space_guid, actor: what.actor });
   }
@@ -67,8 +74,7 @@ async function deleteOrganization(
   } catch (error) {
     if (!isForeignKeyViolation(error)) throw error;
     // Something was put into the organization while it was emptied.
-    throw unprocessable(
-      `Deletion of organization ${organization.name} failed because one or more resources within could not be deleted.`,
-    );
+    throw unprocessable(failed);
   }
+  return undefined;
 }

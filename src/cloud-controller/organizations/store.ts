@@ -144,8 +144,12 @@ export async function countUsage(
   db: Db,
   of: { space_guids: readonly string[]; organization_guid?: string },
 ): Promise<Usage> {
-  const { rows } = await sql<{ routes: number; reserved_ports: number; domains: number }>`
+  const { rows } = await sql<Usage>`
     select
+      (select count(*) from service_instances where type = 'managed'
+        and space_guid = any(${[...of.space_guids]}::text[])) as service_instances,
+      (select count(*) from service_credential_bindings b join service_instances i on i.guid = b.service_instance_guid
+        where b.type = 'key' and i.space_guid = any(${[...of.space_guids]}::text[])) as service_keys,
       (select count(*) from routes where space_guid = any(${[...of.space_guids]}::text[])) as routes,
       (select count(*) from routes where space_guid = any(${[...of.space_guids]}::text[]) and port is not null)
         as reserved_ports,
@@ -156,8 +160,8 @@ export async function countUsage(
     routes: counted?.routes ?? 0,
     reserved_ports: counted?.reserved_ports ?? 0,
     domains: counted?.domains ?? 0,
-    service_instances: 0,
-    service_keys: 0,
+    service_instances: counted?.service_instances ?? 0,
+    service_keys: counted?.service_keys ?? 0,
   };
 }
 

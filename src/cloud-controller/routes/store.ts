@@ -87,8 +87,9 @@ export async function listRoutes(
       space_guids: (values) =>
         sql<boolean>`(${isOneOf('routes.space_guid', values)} or exists (select 1 from route_shared_spaces
           where route_guid = routes.guid and ${isOneOf('route_shared_spaces.space_guid', values)}))`,
-      // No service instance has a route bound to it yet.
-      service_instance_guids: () => sql<boolean>`false`,
+      service_instance_guids: (values) =>
+        sql<boolean>`exists (select 1 from service_route_bindings b where b.route_guid = routes.guid
+          and ${isOneOf('b.service_instance_guid', values)})`,
     },
   });
 }

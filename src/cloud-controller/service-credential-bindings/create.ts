@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { unprocessable } from '#contracts/cf-errors.ts';
 import type { FoundApp } from '../apps/store.ts';
 import { lockApp } from '../apps/store.ts';
@@ -21,6 +20,7 @@ import {
 const MAX_BINDINGS = 5;
 
 export interface WantedAppBinding {
+  guid: string;
   name: string | null;
   strategy: 'single' | 'multiple';
   metadata: MetadataUpdate | undefined;
@@ -28,8 +28,8 @@ export interface WantedAppBinding {
 }
 
 /**
- * Writes the binding of an app to an instance, after all that speaks against it. Returns its guid, and bindings of an earlier
- * try that failed, which were removed here and may be left over at the broker.
+ * Writes the binding of an app to an instance, after all that speaks against it. Returns bindings of an earlier try that
+ * failed, which were removed here and may be left over at the broker.
  * Errors: 422 with Cloud Foundry's texts, which the cf CLI compares.
  */
 export async function createAppBinding(
@@ -37,7 +37,7 @@ export async function createAppBinding(
   instance: ServiceInstance,
   app: Pick<FoundApp, 'guid' | 'space_guid'>,
   wanted: WantedAppBinding,
-): Promise<{ guid: string; failed: ServiceCredentialBindingRow[] }> {
+): Promise<ServiceCredentialBindingRow[]> {
   const spaces = [instance.space_guid, ...instance.shared_spaces.map(({ guid }) => guid)];
   if (!spaces.includes(app.space_guid)) throw unprocessable('The service instance and the app are in different spaces');
   checkBindable(instance, 'Service plan does not allow bindings');
@@ -60,9 +60,8 @@ export async function createAppBinding(
     );
   }
   if (wanted.name !== null) await checkName(trx, wanted.name, { app, instance });
-  const guid = randomUUID();
   await insertCredentialBinding(trx, {
-    guid,
+    guid: wanted.guid,
     type: 'app',
     name: wanted.name,
     service_instance_guid: instance.guid,
@@ -70,7 +69,7 @@ export async function createAppBinding(
     metadata: wanted.metadata,
     operation: wanted.operation,
   });
-  return { guid, failed };
+  return failed;
 }
 
 /** Errors: 422 when the plan cannot be bound, or the instance is not there yet or any more. */

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import { CfError, notFound, unprocessable } from '#contracts/cf-errors.ts';
 import { presentApp } from '../apps/presenter.ts';
@@ -8,12 +9,17 @@ import { presentPage } from '../api/list-store.ts';
 import { type ListQuery, parseList, parseShow } from '../api/list.ts';
 import { metadataColumns } from '../api/metadata.ts';
 import { inTransaction } from '../api/statement-store.ts';
+import { BrokerTrouble } from '../broker-client/trouble.ts';
 import type { Deps } from '../deps.ts';
 import { maySeeInstance } from '../service-instances/policy.ts';
 import { presentServiceInstance } from '../service-instances/presenter.ts';
 import { findServiceInstance, type ServiceInstance, serviceInstancesByGuid } from '../service-instances/store.ts';
+import { accessTo, targetOf } from '../service-operations/broker-access.ts';
+import { mitigateOrphan } from '../service-operations/orphans.ts';
 import { begun, isBusy } from '../service-operations/operation.ts';
 import { createAppBinding, recordBindingEvent } from './create.ts';
+import { registerBindingJobs } from './jobs.ts';
+import { createKey, enqueueBind, requireMade, unbind } from './managed.ts';
 import { presentCredentialBinding } from './presenter.ts';
 import {
   BINDING_LIST,
@@ -26,16 +32,17 @@ import {
 import {
   appRowsByGuid,
   type CredentialBinding,
-  deleteCredentialBinding,
   findCredentialBinding,
   listCredentialBindings,
   updateCredentialBinding,
 } from './store.ts';
 
+const HIDDEN = '[PRIVATE DATA HIDDEN]';
 type ByGuid = { Params: { guid: string } };
 
 export function registerCredentialBindingEndpoints(server: FastifyInstance, deps: Deps): void {
-  const { db, links, vault } = deps;
+  const { db, links, vault, jobs, brokers } = deps;
+  registerBindingJobs(deps);
   const see = async (caller: Caller, guid: string): Promise<CredentialBinding> =>
     caller.see('service_instance.read', await findCredentialBinding(db, guid), 'Service credential binding');
   const show = async (guid: string): Promise<Record<string, unknown>> => {
@@ -130,31 +137,50 @@ export function registerCredentialBindingEndpoints(server: FastifyInstance, deps
     const app = await findApp(db, app_guid);
     if (!app || !caller.may('app.read', app)) throw unprocessable(`The app could not be found: '${app_guid}'`);
     caller.require('service_binding.write_app', app);
-    const guid = await inTransaction(db, async (trx) => {
-      const made = await createAppBinding(trx, instance, app, {
+    const guid = randomUUID();
+    const isManaged = instance.type === 'managed';
+    const by = { actor: caller.actor, user_guid: caller.guid };
+    const job_guid = await inTransaction(db, async (trx) => {
+      const binding = { guid, type: 'app' as const, parameters: wanted.parameters };
+      const job = isManaged ? await enqueueBind(deps, trx, binding, by) : undefined;
+      const failed = await createAppBinding(trx, instance, app, {
+        guid,
         name: wanted.name ?? null,
         strategy: wanted.strategy,
         metadata: wanted.metadata,
-        operation: begun('create', 'succeeded'),
+        operation: begun('create', isManaged ? 'initial' : 'succeeded', job),
       });
-      const place = { space_guid: app.space_guid, organization_guid: app.organization_guid };
-      const binding = { guid: made.guid, type: 'app' as const, name: wanted.name ?? null, ...place };
-      await recordBindingEvent(trx, binding, caller.actor, { what: 'create', data: { request: wanted } });
-      return made.guid;
+      const { broker_guid } = instance;
+      for (const left of broker_guid === null ? [] : failed) {
+        const target = targetOf(instance, left.guid);
+        await mitigateOrphan(deps, trx, { broker_guid: broker_guid ?? '', target, user_guid: caller.guid });
+      }
+      const { space_guid, organization_guid } = app;
+      const request = { ...wanted, ...(wanted.parameters != null && { parameters: HIDDEN }) };
+      const event = { what: isManaged ? 'start_create' : 'create', data: { request } };
+      const about = { guid, type: 'app' as const, name: wanted.name ?? null, space_guid, organization_guid };
+      await recordBindingEvent(trx, about, caller.actor, event);
+      return job;
     });
+    if (job_guid !== undefined) return await jobs.accept(reply, job_guid);
     return reply.code(201).send(await show(guid));
   };
 
   const makeKey = async (
-    _wanted: CreateKeyBinding,
+    wanted: CreateKeyBinding,
     instance: ServiceInstance,
     caller: Caller,
-    _reply: FastifyReply,
+    reply: FastifyReply,
   ): Promise<FastifyReply> => {
     caller.require('service_binding.write_key', instance);
-    throw unprocessable(
-      "Service credential bindings of type 'key' are not supported for user-provided service instances.",
-    );
+    if (instance.type === 'user-provided') {
+      throw unprocessable(
+        "Service credential bindings of type 'key' are not supported for user-provided service instances.",
+      );
+    }
+    const by = { actor: caller.actor, user_guid: caller.guid };
+    const job_guid = await inTransaction(db, async (trx) => await createKey(deps, trx, { instance, wanted, by }));
+    return await jobs.accept(reply, job_guid);
   };
 
   server.patch<ByGuid>(
@@ -175,18 +201,27 @@ export function registerCredentialBindingEndpoints(server: FastifyInstance, deps
   server.delete<ByGuid>('/v3/service_credential_bindings/:guid', async ({ params, caller }, reply) => {
     const found = await see(caller, params.guid);
     caller.require(found.type === 'app' ? 'service_binding.write_app' : 'service_binding.write_key', found);
-    await inTransaction(db, async (trx) => {
-      await deleteCredentialBinding(trx, found.guid);
-      await recordBindingEvent(trx, found, caller.actor, { what: 'delete' });
-    });
-    return reply.code(204).send();
+    const by = { actor: caller.actor, user_guid: caller.guid };
+    const job_guid = await inTransaction(db, async (trx) => await unbind(deps, trx, found.guid, by));
+    return job_guid === undefined ? reply.code(204).send() : await jobs.accept(reply, job_guid);
   });
-}
 
-/** Errors: 404 that says what became of it, unless it was made. */
-function requireMade(binding: CredentialBinding): void {
-  if (binding.operation_type === 'create' && binding.operation_state === 'succeeded') return;
-  const what = binding.type === 'app' ? 'binding' : 'key';
-  const operation = binding.operation_type === 'create' ? 'Creation' : 'Deletion';
-  throw new CfError('ResourceNotFound', `${operation} of service ${what} ${binding.operation_state}`);
+  server.get<ByGuid>('/v3/service_credential_bindings/:guid/parameters', async ({ params, caller }) => {
+    const found = await see(caller, params.guid);
+    caller.require('service_binding.read_parameters', found);
+    requireMade(found);
+    const instance = await findServiceInstance(db, found.service_instance_guid);
+    if (!instance || instance.broker_guid === null || instance.bindings_retrievable !== true) {
+      throw new CfError(
+        'ServiceFetchBindingParametersNotSupported',
+        'This service does not support fetching service binding parameters.',
+      );
+    }
+    try {
+      const access = await accessTo(deps, instance.broker_guid);
+      return (await brokers.fetchBinding(access, targetOf(instance, found.guid), caller.guid)).parameters ?? {};
+    } catch (error) {
+      throw error instanceof BrokerTrouble ? error.toCfError() : error;
+    }
+  });
 }

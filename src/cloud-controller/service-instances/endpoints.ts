@@ -5,12 +5,17 @@ import { fieldParameters, parseFields } from '../api/fields.ts';
 import { presentPage } from '../api/list-store.ts';
 import { badQuery, type ListQuery, parseList, parseShow } from '../api/list.ts';
 import { inTransaction } from '../api/statement-store.ts';
+import { BrokerTrouble } from '../broker-client/trouble.ts';
 import type { Deps } from '../deps.ts';
 import { requireFeature } from '../feature-flags/store.ts';
-import { isBusy } from '../service-operations/operation.ts';
+import { accessTo, targetOf } from '../service-operations/broker-access.ts';
+import { hasFailedCreate, isBusy } from '../service-operations/operation.ts';
 import { findSpace } from '../spaces/store.ts';
 import { includedOffer, includedPlaces } from './include.ts';
+import { registerInstanceJobs } from './jobs.ts';
+import { createManaged, enqueueInstanceDelete, operationInProgress, updateManaged } from './managed.ts';
 import { maySeeInstance, seeInstance, writableInstance } from './policy.ts';
+import { purgeInstance } from './purge-store.ts';
 import { presentServiceInstance } from './presenter.ts';
 import {
   CreateManaged,
@@ -19,6 +24,7 @@ import {
   INSTANCE_FIELDS,
   INSTANCE_LIST,
   InstanceKind,
+  UpdateManaged,
   UpdateServiceInstance,
 } from './schema.ts';
 import { findServiceInstance, listServiceInstances, type ServiceInstance } from './store.ts';
@@ -27,7 +33,8 @@ import { createUserProvided, deleteUserProvided, recordUserProvided, updateUserP
 type ByGuid = { Params: { guid: string } };
 
 export function registerServiceInstanceEndpoints(server: FastifyInstance, deps: Deps): void {
-  const { db, links, vault } = deps;
+  const { db, links, vault, jobs, effects, brokers } = deps;
+  registerInstanceJobs(deps);
   const show = async (guid: string): Promise<Record<string, unknown>> => {
     const found = await findServiceInstance(db, guid);
     if (!found) throw notFound('Service instance');
@@ -74,9 +81,7 @@ export function registerServiceInstanceEndpoints(server: FastifyInstance, deps: 
     }
     caller.require('service_instance.write', space);
     if (wanted.type === 'managed') {
-      throw unprocessable(
-        'Invalid service plan. Ensure that the service plan exists, is available, and you have access to it.',
-      );
+      return await jobs.accept(reply, await createManaged(deps, caller, wanted, space));
     }
     const guid = await createUserProvided(deps, caller, wanted, space);
     return reply.code(201).send(await show(guid));
@@ -85,19 +90,53 @@ export function registerServiceInstanceEndpoints(server: FastifyInstance, deps: 
   server.patch<ByGuid>(
     '/v3/service_instances/:guid',
     { config: { body: UpdateServiceInstance } },
-    async ({ params, body, caller }) => {
+    async ({ params, body, caller }, reply) => {
       vault.requireKey();
       const found = await writableInstance(db, caller, params.guid);
-      await updateUserProvided(deps, caller, body, found);
-      return await show(found.guid);
+      if (found.type === 'user-provided') {
+        await updateUserProvided(deps, caller, body, found);
+        return await show(found.guid);
+      }
+      const job_guid = await updateManaged(deps, caller, parseBody(UpdateManaged, body), found);
+      return job_guid === undefined ? await show(found.guid) : await jobs.accept(reply, job_guid);
     },
   );
 
-  server.delete<ByGuid>('/v3/service_instances/:guid', async ({ params, caller }, reply) => {
+  type Delete = ByGuid & { Querystring: { purge?: string } };
+  server.delete<Delete>('/v3/service_instances/:guid', async ({ params, query, caller }, reply) => {
     const found = await writableInstance(db, caller, params.guid);
+    if (query.purge === 'true') {
+      if (found.type === 'managed' && found.broker_space_guid === null) caller.require('platform.write');
+      const app_guids = await inTransaction(db, async (trx) => await purgeInstance(trx, found.guid, caller.actor));
+      await effects.routesChanged(app_guids);
+      return reply.code(204).send();
+    }
+    if (found.type === 'user-provided') {
+      await deleteUserProvided(deps, caller, found);
+      return reply.code(204).send();
+    }
+    const by = { actor: caller.actor, user_guid: caller.guid };
+    const job_guid = await inTransaction(db, async (trx) => await enqueueInstanceDelete(deps, trx, found.guid, by));
+    if (job_guid === undefined) throw notFound('Service instance');
+    return await jobs.accept(reply, job_guid);
+  });
+
+  server.get<ByGuid>('/v3/service_instances/:guid/parameters', async ({ params, caller }) => {
+    const found = await seeInstance(db, caller, params.guid);
+    if (hasFailedCreate(found)) throw notFound('Service instance');
+    if (found.broker_guid === null || found.instances_retrievable !== true) {
+      throw new CfError(
+        'ServiceFetchInstanceParametersNotSupported',
+        'This service does not support fetching service instance parameters.',
+      );
+    }
     if (isBusy(found)) throw operationInProgress(found);
-    await deleteUserProvided(deps, caller, found);
-    return reply.code(204).send();
+    try {
+      const access = await accessTo(deps, found.broker_guid);
+      return (await brokers.fetchInstance(access, targetOf(found), caller.guid)).parameters ?? {};
+    } catch (error) {
+      throw error instanceof BrokerTrouble ? error.toCfError() : error;
+    }
   });
 
   server.get<ByGuid>('/v3/service_instances/:guid/credentials', async ({ params, caller }) => {
@@ -115,12 +154,4 @@ export function registerServiceInstanceEndpoints(server: FastifyInstance, deps: 
     if (!found) throw notFound('Service instance');
     return { manage: caller.may('service_instance.write', found), read: maySeeInstance(caller, found) };
   });
-}
-
-/** Errors: 409 that the CLI knows by its title. */
-export function operationInProgress(instance: { name: string }): CfError {
-  return new CfError(
-    'AsyncServiceInstanceOperationInProgress',
-    `An operation for service instance ${instance.name} is in progress.`,
-  );
 }

@@ -1,4 +1,3 @@
-import { sql } from 'kysely';
 import { presentTime } from '../api/links.ts';
 import { NOW } from '../api/statement-store.ts';
 import type { OperationColumns, OperationState, OperationType } from '../tables-services.ts';
@@ -28,6 +27,13 @@ export function hasFailedCreate(row: Pick<OperationColumns, 'operation_type' | '
   return row.operation_type === 'create' && row.operation_state === 'failed';
 }
 
+/** The columns of an operation that ends well. */
+export const SUCCEEDED = {
+  operation_state: 'succeeded' as const,
+  operation_description: 'Operation succeeded',
+  operation_updated_at: NOW,
+};
+
 /** The columns of an operation that begins now. */
 export function begun<Type extends OperationType>(type: Type, state: OperationState, job_guid: string | null = null) {
   const ended = state === 'succeeded' ? 'Operation succeeded' : '';
@@ -38,16 +44,5 @@ export function begun<Type extends OperationType>(type: Type, state: OperationSt
     operation_created_at: NOW,
     operation_updated_at: NOW,
     operation_job_guid: job_guid,
-  };
-}
-
-const MAX_DESCRIPTION = 10_000;
-
-/** The columns of an operation that goes on or ends. */
-export function progressed(state: OperationState, description: string) {
-  return {
-    operation_state: state,
-    operation_description: sql<string>`${description.replaceAll('\0', '').toWellFormed().slice(0, MAX_DESCRIPTION)}`,
-    operation_updated_at: NOW,
   };
 }

@@ -95,6 +95,11 @@ export async function updatePlanMetadata(
     .execute();
 }
 
+/** The database refuses while there are instances of it. */
+export async function deleteServicePlan(db: Db, guid: string): Promise<void> {
+  await db.deleteFrom('service_plans').where('guid', '=', guid).execute();
+}
+
 export async function organizationsOfPlan(db: Db, plan_guid: string): Promise<{ guid: string; name: string }[]> {
   return await db
     .selectFrom('service_plan_visibilities')

@@ -17,6 +17,7 @@ export async function removeUnmappedRoutes(trx: Trx, guid: string): Promise<void
   await removeRoutes(
     trx,
     sql<boolean>`(routes.space_guid = ${guid}
-      and not exists (select 1 from route_destinations where route_destinations.route_guid = routes.guid))`,
+      and not exists (select 1 from route_destinations where route_destinations.route_guid = routes.guid)
+      and not exists (select 1 from service_route_bindings where service_route_bindings.route_guid = routes.guid))`,
   );
 }

@@ -6,11 +6,19 @@ import type { Caller } from '../api/caller.ts';
 import { inTransaction } from '../api/statement-store.ts';
 import type { Deps } from '../deps.ts';
 import { type Actor, ActorSchema, recordAuditEvent } from '../events.ts';
+import { emptySpacesOfServices } from '../service-instances/empty-space.ts';
+import type { JobOutcome } from '../jobs/registry.ts';
+import { carryOn } from '../service-operations/run.ts';
 import { removeUserProvidedOfSpace } from '../service-instances/user-provided.ts';
 import { removeSpace, removeSpaceRoutes } from './delete-store.ts';
 import { appGuidsOf, type FoundSpace, findSpace } from './store.ts';
 
-const Payload = z.object({ guid: z.string(), actor: ActorSchema });
+const Payload = z.object({
+  guid: z.string(),
+  actor: ActorSchema,
+  /** Jobs that delete its services. */
+  asked: z.record(z.string(), z.string()).default({}),
+});
 
 /** The request that leaves `space.delete` behind, and the job itself: apps, then routes, then the space. */
 export function registerSpaceDelete(
@@ -20,9 +28,14 @@ export function registerSpaceDelete(
   operations.register(
     'space.delete',
     (given) => Payload.parse(given),
-    async ({ guid, actor }, context) => {
+    async (payload, context): Promise<JobOutcome> => {
+      const { guid, actor, asked } = payload;
       const space = await findSpace(db, guid);
-      if (!space) return;
+      if (!space) return undefined;
+      const failed = `Deletion of space ${space.name} failed because one or more resources within could not be deleted.`;
+      const by = { actor, user_guid: context.user_guid };
+      const waiting = await emptySpacesOfServices(deps, { space_guids: [guid], asked, failed }, by);
+      if (waiting) return carryOn(payload, waiting);
       await emptySpace(deps, { guid, actor });
       try {
         await inTransaction(db, async (trx) => {
@@ -32,10 +45,9 @@ export function registerSpaceDelete(
       } catch (error) {
         if (!isForeignKeyViolation(error)) throw error;
         // Something was put into the space while it was emptied.
-        throw unprocessable(
-          `Deletion of space ${space.name} failed because one or more resources within could not be deleted.`,
-        );
+        throw unprocessable(failed);
       }
+      return undefined;
     },
   );
   return async (found, caller, reply) => {
