@@ -4,6 +4,7 @@ import { recordAppEvent } from '../apps/lifecycle.ts';
 import { findApp, type FoundApp } from '../apps/store.ts';
 import { identify } from '../api/caller.ts';
 import type { Deps } from '../deps.ts';
+import { SshAccess } from '#contracts/cloud-controller.ts';
 import { uaaAuthentication } from '../http.ts';
 import { findProcess } from '../processes/store.ts';
 
@@ -32,7 +33,7 @@ export function registerAccess(server: FastifyInstance, deps: Deps): void {
         data: { index, process_guid: process.guid },
       });
       if (!mayEnter) throw new CfError('NotAuthorized', 'You are not authorized to perform the requested action');
-      return { process_guid: process.guid };
+      return SshAccess.parse({ process_guid: process.guid });
     },
   );
 }
