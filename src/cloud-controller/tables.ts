@@ -10,8 +10,6 @@ export type Trx = Transaction<CcTables>;
 
 /** jsonb: read as a value, written as its JSON text. */
 export type Json<T> = ColumnType<T, string | undefined, string>;
-/** As Json, for a column without a default. */
-type RequiredJson<T> = ColumnType<T, string, string>;
 /** Set by the database at insert; `updated_at` is set by hand at update. */
 export type Timestamp = ColumnType<Date, Date | undefined, Date>;
 

@@ -1,10 +1,10 @@
 import type { FastifyInstance } from 'fastify';
 import { CfError, notFound } from '#contracts/cf-errors.ts';
+import { SshAccess } from '#contracts/cloud-controller.ts';
 import { recordAppEvent } from '../apps/lifecycle.ts';
 import { findApp, type FoundApp } from '../apps/store.ts';
 import { identify } from '../api/caller.ts';
 import type { Deps } from '../deps.ts';
-import { SshAccess } from '#contracts/cloud-controller.ts';
 import { uaaAuthentication } from '../http.ts';
 import { findProcess } from '../processes/store.ts';
 
