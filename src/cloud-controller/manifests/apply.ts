@@ -18,9 +18,10 @@ import type { Trx } from '../tables.ts';
 import { parseBody } from '../api/body.ts';
 import type { ManifestApp, ManifestProcess, ManifestSidecar } from './parse.ts';
 import { applyRoutes } from './routes.ts';
+import { bindServices } from './services.ts';
 
 export interface ApplyContext {
-  deps: Pick<Deps, 'config'>;
+  deps: Pick<Deps, 'config' | 'jobs' | 'vault'>;
   caller: Caller;
   space: FoundSpace;
 }
@@ -32,6 +33,8 @@ export interface Applied {
   routes_changed: boolean;
   /** Processes whose number of instances changed, with the number before. */
   scaled: { guid: string; instances_before: number }[];
+  /** Jobs that bind it to services, with the services' names. */
+  bindings: { app: string; service: string; job_guid: string }[];
 }
 
 /**
@@ -65,8 +68,6 @@ function named(error: unknown, name: string): unknown {
 
 async function applyApp(trx: Trx, wanted: ManifestApp, context: ApplyContext): Promise<Applied> {
   const { caller, space, deps } = context;
-  const [service] = wanted.services;
-  if (service !== undefined) throw unprocessable(`For service '${service}': Service instance '${service}' not found`);
   const known = await trx
     .selectFrom('apps')
     .select('guid')
@@ -90,9 +91,10 @@ async function applyApp(trx: Trx, wanted: ManifestApp, context: ApplyContext): P
   }
   for (const sidecar of wanted.sidecars) await applySidecar(trx, app, sidecar);
   const routes_changed = await applyRoutes(trx, app, wanted, context);
+  const bindings = await bindServices(trx, app, wanted, context);
   const request = { manifest: { name: wanted.name } };
   await recordAppEvent(trx, app, caller.actor, { what: 'apply_manifest', data: { request } });
-  return { app_guid: app.guid, created: found === undefined, routes_changed, scaled };
+  return { app_guid: app.guid, created: found === undefined, routes_changed, scaled, bindings };
 }
 
 async function applySettings(trx: Trx, app: FoundApp, wanted: ManifestApp): Promise<void> {

@@ -7,9 +7,11 @@ import { findApp } from '../apps/store.ts';
 import type { Caller } from '../api/caller.ts';
 import { inTransaction } from '../api/statement-store.ts';
 import type { Deps } from '../deps.ts';
+import type { JobOutcome } from '../jobs/registry.ts';
 import { findSpace, type FoundSpace } from '../spaces/store.ts';
 import { applyManifest } from './apply.ts';
 import { type Difference, diffApp, generateManifest } from './generate.ts';
+import { awaitBindings } from './services.ts';
 import { parseManifest, readManifest } from './parse.ts';
 
 type ByGuid = { Params: { guid: string } };
@@ -20,6 +22,7 @@ const Payload = z.object({
       app_guid: z.string(),
       routes_changed: z.boolean(),
       scaled: z.array(z.object({ guid: z.string(), instances_before: z.number() })),
+      bindings: z.array(z.object({ app: z.string(), service: z.string(), job_guid: z.string() })).default([]),
     }),
   ),
 });
@@ -31,7 +34,12 @@ export function registerManifestEndpoints(server: FastifyInstance, deps: Deps): 
   operations.register(
     'space.apply_manifest',
     (payload) => Payload.parse(payload),
-    async ({ applied }) => {
+    async ({ applied }): Promise<JobOutcome> => {
+      const waiting = await awaitBindings(
+        db,
+        applied.flatMap((app) => app.bindings),
+      );
+      if (waiting) return waiting;
       await apps.dispatcher.routesChanged(applied.flatMap((app) => (app.routes_changed ? [app.app_guid] : [])));
       for (const { guid, instances_before } of applied.flatMap((app) => app.scaled)) {
         const process = await db.selectFrom('processes').selectAll().where('guid', '=', guid).executeTakeFirst();
@@ -43,6 +51,7 @@ export function registerManifestEndpoints(server: FastifyInstance, deps: Deps): 
         );
         apps.dispatcher.startMissing([guid]);
       }
+      return undefined;
     },
   );
 

@@ -30,6 +30,11 @@ export interface ManifestSidecar {
   process_types?: string[];
   memory_in_mb?: number;
 }
+export interface ManifestService {
+  name: string;
+  binding_name?: string | undefined;
+  parameters?: Record<string, unknown> | undefined;
+}
 export interface ManifestApp {
   name: string;
   buildpacks?: string[];
@@ -40,7 +45,7 @@ export interface ManifestApp {
   no_route: boolean;
   random_route: boolean;
   default_route: boolean;
-  services: string[];
+  services: ManifestService[];
   metadata?: z.infer<typeof MetadataUpdate>;
   processes: ManifestProcess[];
   sidecars: ManifestSidecar[];
@@ -110,7 +115,18 @@ const AppFields = ProcessFields.extend({
       { error: 'routes must be a list of route objects' },
     )
     .optional(),
-  services: z.array(z.union([z.string(), z.object({ name: z.string() })])).optional(),
+  services: z
+    .array(
+      z.union([
+        z.string(),
+        z.object({
+          name: z.string(),
+          binding_name: z.string().min(1).max(255).optional(),
+          parameters: z.record(z.string(), z.unknown()).optional(),
+        }),
+      ]),
+    )
+    .optional(),
   metadata: MetadataUpdate.optional(),
   processes: z.array(ProcessFields.extend({ type: z.string().min(1).max(255) })).optional(),
   sidecars: z
@@ -230,7 +246,7 @@ function normalize(app: AppFields): ManifestApp {
     no_route: app['no-route'] ?? false,
     random_route: app['random-route'] ?? false,
     default_route: app['default-route'] ?? false,
-    services: (app.services ?? []).map((service) => (typeof service === 'string' ? service : service.name)),
+    services: (app.services ?? []).map((service) => (typeof service === 'string' ? { name: service } : service)),
     processes: hasWeb || !isWebSaid ? listed : [web, ...listed],
     sidecars: (app.sidecars ?? []).map(({ memory, command, process_types, name }) => ({
       name,

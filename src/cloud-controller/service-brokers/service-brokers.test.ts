@@ -68,6 +68,25 @@ describe('service brokers', () => {
     assert.equal(services.broker.bindings.size, 0);
   });
 
+  it('are asked for the services of a manifest, whose job waits for them', async () => {
+    const instance = await services.instance('listed');
+    const { broker, cc } = services;
+    broker.asynchronous = { polls: 2 };
+    const wanted = [{ name: 'listed', binding_name: 'main', parameters: { role: 'reader' } }];
+    const app = await cc.applyManifest({ applications: [{ name: 'declared', memory: '64M', services: wanted }] });
+    const env = await cc.admin.get(`/v3/apps/${app}/env`);
+    assert.equal(env.at('system_env_json.VCAP_SERVICES.postgres.0.name'), 'main');
+    assert.deepEqual(broker.callsOf('bind').at(-1)?.body['parameters'], { role: 'reader' });
+    const calls = broker.countOf('bind');
+    // Applied once more, it changes nothing.
+    await cc.applyManifest({ applications: [{ name: 'declared', services: ['listed'] }] });
+    assert.equal(broker.countOf('bind'), calls);
+    const missing = cc.applyManifest({ applications: [{ name: 'declared', services: ['nothing'] }] });
+    await assert.rejects(missing, /For service 'nothing': Service instance 'nothing' not found/);
+    broker.asynchronous = false;
+    await services.deleted(`/v3/service_instances/${instance}`);
+  });
+
   it('are told who asks, where, and in which context', async () => {
     const instance = await services.instance('context');
     const call = services.broker.callsOf('provision').at(-1);
