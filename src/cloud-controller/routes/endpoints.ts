@@ -17,6 +17,9 @@ import { organizationsByGuid } from '../organizations/store.ts';
 import { presentSpace } from '../spaces/presenter.ts';
 import { findSpace, spacesByGuid } from '../spaces/store.ts';
 import { createRoute } from './create.ts';
+import type { JobOutcome } from '../jobs/registry.ts';
+import { releaseRoute } from '../service-instances/empty-space.ts';
+import { carryOn } from '../service-operations/run.ts';
 import { presentRoute } from './presenter.ts';
 import { CreateRoute, ROUTE_LIST, UpdateRoute } from './schema.ts';
 import { findRoute, listRoutes, removeRoute, type Route, updateRoute } from './store.ts';
@@ -110,13 +113,21 @@ export function registerRouteEndpoints(server: FastifyInstance, deps: Deps): voi
     return presentRoute(seeRoute(caller, await findRoute(db, found.guid)), links);
   });
 
-  const Payload = z.object({ guid: z.string(), actor: ActorSchema });
+  const Payload = z.object({
+    guid: z.string(),
+    actor: ActorSchema,
+    /** The job that unbinds it from its service. */
+    asked: z.record(z.string(), z.string()).default({}),
+  });
   operations.register(
     'route.delete',
     (given) => Payload.parse(given),
-    async ({ guid, actor }, context) => {
+    async (payload, context): Promise<JobOutcome> => {
+      const { guid, actor, asked } = payload;
       const found = await findRoute(db, guid);
-      if (!found) return;
+      if (!found) return undefined;
+      const waiting = await releaseRoute(deps, { route_guid: guid, asked }, { actor, user_guid: context.user_guid });
+      if (waiting) return carryOn(payload, waiting);
       const app_guids = await inTransaction(db, async (trx) => {
         const affected = await removeRoute(trx, guid);
         await recordAuditEvent(trx, {
@@ -131,6 +142,7 @@ export function registerRouteEndpoints(server: FastifyInstance, deps: Deps): voi
         return affected;
       });
       await effects.routesChanged(app_guids);
+      return undefined;
     },
   );
   server.delete<ByGuid>('/v3/routes/:guid', async ({ params, caller }, reply) => {

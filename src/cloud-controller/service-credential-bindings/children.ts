@@ -12,15 +12,7 @@ export async function bindingsAsChildren(deps: Deps, service_instance_guid: stri
   const route = await guidsOfRouteBindings(deps.db, service_instance_guid);
   return [
     ...credential.map((guid) => credentialChild(deps, guid, by)),
-    ...route.map((guid): Child => ({
-      guid,
-      begin: async (trx) => {
-        const binding = await lockRouteBinding(trx, guid);
-        if (!binding) return undefined;
-        if (isBusy(binding) && binding.operation_type === 'delete') return binding.operation_job_guid ?? undefined;
-        return await unbindRoute(deps, trx, guid, { ...by, with_instance: true });
-      },
-    })),
+    ...route.map((guid) => routeChild(deps, guid, by)),
   ];
 }
 
@@ -38,6 +30,19 @@ function credentialChild(deps: Deps, guid: string, by: By): Child {
       if (!binding) return undefined;
       if (isBusy(binding) && binding.operation_type === 'delete') return binding.operation_job_guid ?? undefined;
       return await unbind(deps, trx, guid, { ...by, with_instance: true });
+    },
+  };
+}
+
+/** The binding of a route, likewise. */
+export function routeChild(deps: Deps, guid: string, by: By): Child {
+  return {
+    guid,
+    begin: async (trx) => {
+      const binding = await lockRouteBinding(trx, guid);
+      if (!binding) return undefined;
+      if (isBusy(binding) && binding.operation_type === 'delete') return binding.operation_job_guid ?? undefined;
+      return await unbindRoute(deps, trx, guid, { ...by, with_instance: true });
     },
   };
 }

@@ -4,7 +4,8 @@ import type { Deps } from '../deps.ts';
 import type { JobOutcome } from '../jobs/registry.ts';
 import { removeBroker } from '../service-brokers/jobs.ts';
 import { serviceBrokersByGuid } from '../service-brokers/store.ts';
-import { appBindingsAsChildren } from '../service-credential-bindings/children.ts';
+import { bindingOfRoute } from '../service-route-bindings/store.ts';
+import { appBindingsAsChildren, routeChild } from '../service-credential-bindings/children.ts';
 import type { By } from '../service-credential-bindings/managed.ts';
 import { type AskedChildren, type Child, endChildren } from '../service-operations/children.ts';
 import { isBusy } from '../service-operations/operation.ts';
@@ -46,6 +47,19 @@ export async function releaseApp(
       `Deletion of the app failed because one or more bindings could not be deleted.\n\n${end.faults.join('\n')}`,
     );
   }
+  return undefined;
+}
+
+/** As emptySpacesOfServices, for the service that a route is bound to. */
+export async function releaseRoute(
+  deps: Deps,
+  what: { route_guid: string; asked: AskedChildren },
+  by: By,
+): Promise<Extract<JobOutcome, { again_in_ms: number }> | undefined> {
+  const binding = await bindingOfRoute(deps.db, what.route_guid);
+  const end = await endChildren(deps, binding ? [routeChild(deps, binding.guid, by)] : [], what.asked);
+  if (end.state === 'under way') return { again_in_ms: WAIT_MS, payload: { asked: end.asked } };
+  if (end.state === 'failed') throw unprocessable(end.faults);
   return undefined;
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { sql } from 'kysely';
+import { SyslogDrainUrls } from '#contracts/cloud-controller.ts';
 import { eventually } from '#testing/eventually.ts';
 import type { FakeDea } from '#testing/fake-dea.ts';
 import { TestApps } from '../apps-testing.ts';
@@ -162,6 +163,45 @@ describe('user-provided services', () => {
     assert.equal(env.at('system_env_json.VCAP_SERVICES.user-provided.0.binding_guid'), guids.at(-1));
     assert.equal(env.at('system_env_json.VCAP_SERVICES.user-provided.1'), undefined);
     assert.match(String((await bind(instance.guid, app, { strategy: 'multiple' })).error[1]), /too many bindings/);
+  });
+
+  it('drain logs of apps, and route requests of routes, that are bound to them', async () => {
+    const drain = await create('drain', {
+      syslog_drain_url: 'syslog://logs.example.org:514',
+      credentials: { cert: 'C' },
+    });
+    const app = await cc.applyManifest({ applications: [{ name: 'drained', memory: '64M', 'default-route': true }] });
+    await bind(drain.guid, app);
+    const { internal_url, internal_api } = cc.cc.config;
+    const authorization = `Basic ${Buffer.from(`${internal_api.user}:${internal_api.password}`).toString('base64')}`;
+    const listed = await fetch(`${internal_url}/internal/v5/syslog_drain_urls`, { headers: { authorization } });
+    const drains = SyslogDrainUrls.parse(await listed.json());
+    assert.deepEqual(
+      drains.results.filter(({ url }) => url === 'syslog://logs.example.org:514'),
+      [
+        {
+          url: 'syslog://logs.example.org:514',
+          credentials: [{ cert: 'C', key: '', ca: '', apps: [{ hostname: 'o.s.drained', app_id: app }] }],
+        },
+      ],
+    );
+    const service = await create('gate', { route_service_url: 'https://gate.example.org' });
+    const route = (await cc.admin.get(`/v3/apps/${app}/routes`)).string('resources.0.guid');
+    const relationships = { route: to(route), service_instance: to(service.guid) };
+    const refused = await cc.admin.post('/v3/service_route_bindings', {
+      relationships: { ...relationships, service_instance: to(drain.guid) },
+    });
+    assert.deepEqual(refused.error, [422, 'This service instance does not support route binding']);
+    const bound = await cc.admin.post('/v3/service_route_bindings', { relationships });
+    assert.deepEqual([bound.status, bound.at('route_service_url')], [201, 'https://gate.example.org']);
+    const again = await cc.admin.post('/v3/service_route_bindings', { relationships });
+    assert.equal(again.at('errors.0.title'), 'CF-ServiceInstanceAlreadyBoundToSameRoute');
+    const list = await cc.admin.get(`/v3/service_route_bindings?route_guids=${route}&include=service_instance,route`);
+    assert.equal(list.at('included.service_instances.0.name'), 'gate');
+    assert.deepEqual((await cc.admin.get(`/v3/routes?service_instance_guids=${service.guid}`)).each('guid'), [route]);
+    const job = await cc.admin.job(await cc.admin.delete(`/v3/routes/${route}`));
+    assert.equal(job.at('state'), 'COMPLETE', job.text);
+    assert.equal((await cc.admin.get(`/v3/service_route_bindings/${bound.guid}`)).status, 404);
   });
 
   it('go with what they are in: apps, spaces, organizations', async () => {
