@@ -235,6 +235,26 @@ describe('managed service instances', () => {
     await eventually('nothing is left', () => !broker.instances.has(guid));
   });
 
+  it('are made once when their worker dies while the broker makes them, and another goes on', async () => {
+    const { broker, cc } = services;
+    const release = broker.hold('provision');
+    const asked = broker.countOf('provision');
+    const accepted = await services.request('interrupted');
+    const guid = await services.guidOf('interrupted');
+    await eventually('the broker makes it', () => broker.instances.has(guid));
+    const job_guid = accepted.headers.get('location')?.split('/').at(-1) ?? '';
+    await cc.cc.database.pool.query("update jobs set locked_by = 'dead', locked_until = now() where guid = $1", [
+      job_guid,
+    ]);
+    await eventually('another asks again', () => broker.countOf('provision') === asked + 2);
+    release();
+    const job = await cc.admin.job(accepted);
+    assert.equal(job.at('state'), 'COMPLETE', job.text);
+    assert.equal(broker.made.get(guid), 1);
+    assert.equal((await services.deleted(`/v3/service_instances/${guid}`)).at('state'), 'COMPLETE');
+    assert.equal(broker.instances.has(guid), false);
+  });
+
   it('go with their space and organization, brokers willing', async () => {
     const { admin } = services.cc;
     const { broker } = services;
