@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { Name, relationships, ToMany, ToOne } from '../api/body.ts';
+import { Name, relationships, ToOne } from '../api/body.ts';
 import { type FieldSpec, fieldParameters } from '../api/fields.ts';
 import type { ListSpec } from '../api/list.ts';
 import { MetadataUpdate } from '../api/metadata.ts';
@@ -75,7 +75,6 @@ export type UpdateManaged = z.infer<typeof UpdateManaged>;
 /** What describes both kinds, for the API's document. */
 export const CreateServiceInstance = z.union([CreateUserProvided, CreateManaged]);
 export const UpdateServiceInstance = z.union([UpdateUserProvided, UpdateManaged]);
-export const ShareServiceInstance = ToMany;
 
 export const INSTANCE_FIELDS: FieldSpec = {
   space: ['guid', 'name', 'relationships.organization'],
@@ -90,10 +89,6 @@ export const INSTANCE_FIELDS: FieldSpec = {
     'relationships.service_broker',
   ],
   'service_plan.service_offering.service_broker': ['guid', 'name'],
-};
-export const SHARED_SPACE_FIELDS: FieldSpec = {
-  space: ['guid', 'name', 'relationships.organization'],
-  'space.organization': ['guid', 'name'],
 };
 export const INSTANCE_LIST: ListSpec = {
   filters: ['names', 'guids', 'organization_guids', 'space_guids', 'service_plan_guids', 'service_plan_names'],

@@ -18,11 +18,6 @@ export function isBusy(row: Pick<OperationColumns, 'operation_state'>): boolean 
   return row.operation_state === 'initial' || row.operation_state === 'in progress';
 }
 
-/** Whether it is there for use: made, and nothing else since but updates. */
-export function isUsable(row: Pick<OperationColumns, 'operation_type' | 'operation_state'>): boolean {
-  return row.operation_type === 'update' || (row.operation_type === 'create' && row.operation_state === 'succeeded');
-}
-
 export function hasFailedCreate(row: Pick<OperationColumns, 'operation_type' | 'operation_state'>): boolean {
   return row.operation_type === 'create' && row.operation_state === 'failed';
 }
