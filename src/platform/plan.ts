@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { Home } from './home.ts';
 import { choosePort, isPortFree } from './preflight.ts';
 import { readSecrets, type Secrets } from './secrets.ts';
@@ -33,12 +34,17 @@ export async function planPlatform(home: Home, chosen: Partial<PlatformSettings>
   return { home, settings, secrets: readSecrets(home), ports: await internalPorts(home), http_port, https_port };
 }
 
+/** Platforms of different homes look in different places, since two that start at once would both find a port free. */
+function firstPort(home: Home): number {
+  return 9100 + (createHash('sha256').update(home.folder).digest().readUInt16BE() % 80) * 10;
+}
+
 /** The ports of the last start where they are free, else others. */
 async function internalPorts(home: Home): Promise<InternalPorts> {
   const kept = readPorts(home);
   const taken = new Set<number>();
   const ports: Partial<InternalPorts> = {};
-  let next = 9100;
+  let next = firstPort(home);
   for (const name of INTERNAL_PORTS) {
     let port = kept?.[name];
     while (port === undefined || taken.has(port) || !(await isPortFree('127.0.0.1', port))) port = next++;
