@@ -105,6 +105,27 @@ describe('the main job', () => {
     await platform.mustCf(['push', 'static', '-m', '64M'], { cwd: await sample('static') });
     assert.equal((await platform.get('static')).status, 200);
   });
+
+  it('serves on when its supervisor is killed, and the next "ingot up" takes everything in hand again', async () => {
+    process.kill(platform.pidOf('supervisor'), 'SIGKILL');
+    for (let n = 0; n < 10; n++) assert.equal((await platform.get('static')).status, 200);
+    const { exit_status, output } = await platform.ingot(['up', '--detach']);
+    assert.equal(exit_status, 0, output);
+    assert.equal((await platform.get('static')).status, 200);
+    const again = await platform.ingot(['up', '--detach']);
+    assert.match(again.output, /is up already/);
+    assert.equal((await platform.ingot(['status'])).exit_status, 0);
+  });
+
+  it('stops with its apps at Ctrl-C, and brings them back at the next "ingot up"', async () => {
+    const supervisor = platform.pidOf('supervisor');
+    process.kill(supervisor, 'SIGINT');
+    await eventually('the supervisor has ended', () => !isRunning(supervisor), 90);
+    assert.match((await platform.ingot(['status'])).output, /No platform is up/);
+    await assert.rejects(platform.get('static'));
+    assert.equal((await platform.ingot(['up', '--detach'])).exit_status, 0);
+    await eventually('the app is back', async () => (await platform.get('static')).status === 200, 90);
+  });
 });
 
 function isRunning(pid: number): boolean {
