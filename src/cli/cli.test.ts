@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
+import { listeningPort } from '#testing/listening-port.ts';
 import { CfClient } from './client.ts';
 import { CommandError } from './errors.ts';
 import { formatLogLine } from './log-tail.ts';
@@ -165,8 +166,7 @@ describe('the client', () => {
         );
     });
     await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
-    const address = http.address();
-    const url = `http://api.client.localhost:${typeof address === 'object' && address !== null ? address.port : 0}`;
+    const url = `http://api.client.localhost:${listeningPort(http)}`;
     return {
       url,
       seen,
