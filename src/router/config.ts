@@ -135,6 +135,11 @@ export const RouterConfig = z
           .min(0)
           .default(1000)
           .describe('of one app; what is above is counted, not sent'),
+        app_figures_interval_s: z
+          .number()
+          .min(0)
+          .default(15)
+          .describe("how often an app's log is told what each instance answered and how soon; 0: never"),
       })
       .prefault({}),
     drain: z

@@ -1,4 +1,5 @@
 import type { AccessLog } from './access-log.ts';
+import type { AppTraffic } from './app-traffic.ts';
 import type { Backends } from './backends.ts';
 import type { RouterConfig } from './config.ts';
 import type { Counters } from './counters.ts';
@@ -14,6 +15,8 @@ export interface Core {
   readonly backends: Backends;
   readonly accessLog: AccessLog;
   readonly counters: Counters;
+  /** By instance; undefined while apps are told nothing. */
+  readonly appTraffic: AppTraffic | undefined;
   readonly sweeper: Sweeper;
   /** Undefined while they are off. */
   readonly routeServices: RouteServices | undefined;

@@ -248,6 +248,7 @@ export class Exchange implements BackendUser {
     const { core, endpoint } = this;
     this.took_ms = core.monotonic_ms() - this.#begun_ms;
     core.counters.countResponse(this.status, endpoint === undefined ? '' : endpoint.app);
+    if (endpoint !== undefined && endpoint.app !== '') core.appTraffic?.count(endpoint, this.status, this.took_ms);
     core.counters.latency_s.add(this.took_ms / 1000);
     core.counters.gorouterTime_s.add(this.ownTime_ms / 1000);
     core.accessLog.write(this);

@@ -3,9 +3,11 @@
  * NATS; requests are read strictly, sent to an endpoint over a kept connection, and logged. Nothing is stored.
  */
 import { Bus } from '#bus/bus.ts';
+import { LogEmitter } from '#bus/log-emitter.ts';
 import type { ComponentContext, RunningComponent } from '#kernel/component.ts';
 import { AccessLog } from './access-log.ts';
 import { AppLog } from './app-log.ts';
+import { AppTraffic } from './app-traffic.ts';
 import { Backends } from './backends.ts';
 import { followRoutes } from './bus.ts';
 import type { RouterConfig } from './config.ts';
@@ -32,9 +34,14 @@ export async function start(config: RouterConfig, context: ComponentContext): Pr
   stack.defer(() => backends.close(table.endpoints()));
   const bus = stack.use(await Bus.connect({ servers: config.nats_servers, name: `router-${config.index}`, log }));
   const { logging } = config;
+  const emitter = stack.use(new LogEmitter({ publisher: bus }));
   const appLog = logging.has_app_lines
-    ? stack.use(new AppLog({ bus, clock, lines_per_s: logging.app_lines_per_s }))
+    ? stack.use(new AppLog({ emitter, clock, lines_per_s: logging.app_lines_per_s }))
     : undefined;
+  const { index } = config;
+  const tell_interval_ms = logging.app_figures_interval_s * 1000;
+  const appTraffic =
+    tell_interval_ms > 0 ? stack.use(new AppTraffic({ emitter, clock, index, tell_interval_ms })) : undefined;
   const accessLog = stack.use(
     new AccessLog({ log, appLog, file: logging.access_log_file, flush_interval_ms: logging.flush_interval_ms }),
   );
@@ -48,6 +55,7 @@ export async function start(config: RouterConfig, context: ComponentContext): Pr
     backends,
     accessLog,
     counters,
+    appTraffic,
     sweeper,
     routeServices,
     log,

@@ -16,7 +16,9 @@ describe('the router tells', () => {
   let router: TestRouter;
   let backend: RawBackend;
   before(async () => {
-    router = await TestRouter.start({ logging: { access_log_file, flush_interval_ms: 10, app_lines_per_s: 5 } });
+    router = await TestRouter.start({
+      logging: { access_log_file, flush_interval_ms: 10, app_lines_per_s: 5, app_figures_interval_s: 0.3 },
+    });
     backend = await RawBackend.answering(OK);
     await router.register({
       host: '127.0.0.1',
@@ -66,11 +68,40 @@ describe('the router tells', () => {
     await eventually('the note', () =>
       texts().some((text) => /^router: \d+ access log lines of this app were left out/.test(text)),
     );
-    const [first] = heard;
+    const first = heard.find(({ log }) => log);
     assert.deepEqual(
       [first?.source_id, first?.instance_id, first?.tags, first?.log?.type],
       ['app-1', '3', { process_id: 'proc-1', source_type: 'RTR' }, 'OUT'],
     );
+  });
+
+  it('the app what each instance answered, and how soon, as counters', async () => {
+    const heard: Envelope[] = [];
+    using _subscription = router.bus.subscribe(envelopes('app-1'), ({ batch }) => void heard.push(...batch));
+    await router.bus.flush();
+    const last = (name: string, tags: Record<string, string>): Envelope | undefined =>
+      heard.findLast(
+        (one) => one.counter?.name === name && Object.entries(tags).every(([tag, value]) => one.tags[tag] === value),
+      );
+    const total = (name: string, tags: Record<string, string>): number => Number(last(name, tags)?.counter?.total);
+    await talk(router.port, request);
+    const before_more = await eventually(
+      'a first count',
+      () => total('requests', { status_class: '2xx' }) || undefined,
+    );
+    for (let n = 0; n < 3; n++) await talk(router.port, request);
+    await eventually('three more', () => total('requests', { status_class: '2xx' }) === before_more + 3);
+    const told = last('requests', { status_class: '2xx' });
+    assert.deepEqual(
+      [told?.instance_id, told?.tags],
+      ['3', { process_id: 'proc-1', source_type: 'RTR', router: '0', status_class: '2xx' }],
+    );
+    await eventually('latencies of as many', () => {
+      const count = total('latency_seconds_count', {});
+      return count === before_more + 3 && count === total('latency_seconds_bucket', { le: '+Inf' });
+    });
+    const sum = heard.findLast(({ gauge }) => gauge?.metrics['latency_seconds_sum'])?.gauge?.metrics;
+    assert.ok((sum?.['latency_seconds_sum']?.value ?? 0) > 0);
   });
 
   it('its routes, facts and figures to who may read them', async () => {
