@@ -64,6 +64,38 @@ describe('the log emitter', () => {
     assert.ok(stamps.every((stamp, n) => n === 0 || stamp > (stamps[n - 1] ?? 0n)));
   });
 
+  it('keeps the time that a line was written at, but never goes back behind what it has sent', async () => {
+    const bus = new Switch();
+    await using emitter = new LogEmitter({ publisher: bus, now_ms: () => 1_700_000_000_002 });
+    const written = ['1700000000000000001', '1700000000000000005', '1700000000000000005', '1700000000000000003'];
+    for (const timestamp_ns of written) emitter.emit({ ...web, payload: 'x', timestamp_ns });
+    emitter.emit({ ...web, payload: 'x' });
+    emitter.emit({ ...web, payload: 'late\nlate too', timestamp_ns: '1700000000001000000' });
+    await emitter.flush();
+    assert.deepEqual(
+      bus.envelopes.map(({ timestamp }) => timestamp.slice(-7)),
+      ['0000001', '0000005', '0000006', '0000007', '2000000', '2000001', '2000002'],
+    );
+    assert.equal(emitter.linesTotal, 7);
+  });
+
+  it('holds on for a moment once the bus is back, until readers are back as well', async () => {
+    await using nats = await TestNats.start();
+    await using bus = await Bus.connect({ servers: [nats.url], name: 'emitter', log: silentLog });
+    await using emitter = new LogEmitter({ publisher: bus });
+    await nats.kill();
+    await eventually('the loss noticed', () => !bus.isConnected);
+    emitter.emit({ ...web, payload: 'said while it was away' });
+    await nats.resume();
+    await eventually('the bus back', () => bus.isConnected);
+    assert.ok(emitter.bufferedBytes > 0);
+    // A reader that comes back a little later than the emitter.
+    const heard: string[] = [];
+    bus.subscribe(allEnvelopes, ({ batch }) => void heard.push(...batch.map(textOf)));
+    await eventually('the line', () => heard.length > 0);
+    assert.deepEqual(heard, ['said while it was away']);
+  });
+
   it('splits a long line without cutting a character', async () => {
     await fc.assert(
       fc.asyncProperty(

@@ -7,6 +7,7 @@ export interface EnvelopePublisher {
   readonly isConnected: boolean;
   publish(topic: ReturnType<typeof envelopes>, message: z.input<typeof EnvelopeBatch>): boolean;
   flush?(): Promise<void>;
+  onReconnect?(listener: () => void): Disposable;
 }
 
 export interface LogEmitterOptions {
@@ -38,6 +39,8 @@ export interface LogLines extends EnvelopeOrigin {
   /** One line or several; each becomes an envelope. Newlines at ends and empty lines are left out. */
   payload: string | Buffer;
   type: 'OUT' | 'ERR';
+  /** When it was written, if that is known better than by its coming here; see LogEmitter on its limits. */
+  timestamp_ns?: string;
 }
 
 /** Everything of an envelope beside whence and when. */
@@ -59,13 +62,16 @@ interface Pending {
 /** An envelope's JSON without its payload and tags, measured generously. */
 const ENVELOPE_OVERHEAD_BYTES = 200;
 const MAX_COUNTED_SOURCES = 20_000;
+const RECONNECT_GRACE_MS = 1000;
+const NS_PER_MS = 1_000_000;
 const NEWLINE = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
 
 /**
  * Sends envelopes to the loggregators, in batches per source. It never blocks and never throws: while the bus is away it keeps
  * what fits, counts the rest, and says afterwards in the stream itself how many are missing. Timestamps are in ns and no two
- * from one emitter are equal, since readers page by `last timestamp + 1`.
+ * from one emitter are equal, nor is one below an earlier one, since readers page by `last timestamp + 1`: a line that was written
+ * before the last one was taken gets the next stamp after it.
  */
 export class LogEmitter implements AsyncDisposable {
   readonly #publisher: EnvelopePublisher;
@@ -82,6 +88,9 @@ export class LogEmitter implements AsyncDisposable {
   #last_ms = 0;
   #withinMs = 0;
   #dropped = 0;
+  #lines = 0;
+  #heardFrom_ms = 0;
+  readonly #reconnect: Disposable | undefined;
 
   constructor(options: LogEmitterOptions) {
     this.#publisher = options.publisher;
@@ -93,6 +102,15 @@ export class LogEmitter implements AsyncDisposable {
       source: options.buffer_bytes_per_source ?? 1024 * 1024,
       all: options.buffer_bytes ?? 16 * 1024 * 1024,
     };
+    // Shortly after the bus is back its other users are not: what is sent at once finds no loggregator.
+    this.#reconnect = options.publisher.onReconnect?.(() => {
+      this.#heardFrom_ms = performance.now() + RECONNECT_GRACE_MS;
+    });
+  }
+
+  /** Lines taken since the start, for `/metrics`. */
+  get linesTotal(): number {
+    return this.#lines;
   }
 
   /** Envelopes dropped since the start, for `/metrics`. */
@@ -154,24 +172,27 @@ export class LogEmitter implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isDisposed = true;
+    this.#reconnect?.[Symbol.dispose]();
+    this.#heardFrom_ms = 0;
     clearTimeout(this.#timer);
     await this.flush();
   }
 
   #emitLine(origin: LogLines, line: Buffer): void {
+    this.#lines += 1;
     for (let start = 0; start < line.length;) {
       const end = Math.min(line.length, start + MAX_LOG_LINE_BYTES);
       const cut = end === line.length ? end : start + wholeCharacters(line.subarray(start), end - start);
       const payload = line.toString('base64', start, cut);
       const size = ENVELOPE_OVERHEAD_BYTES + payload.length;
-      this.#add(origin, { ...this.#header(origin), log: { payload, type: origin.type } }, size);
+      this.#add(origin, { ...this.#header(origin, origin.timestamp_ns), log: { payload, type: origin.type } }, size);
       start = cut;
     }
   }
 
-  #header(origin: EnvelopeOrigin): Omit<Envelope, 'log'> {
+  #header(origin: EnvelopeOrigin, written_ns?: string): Omit<Envelope, 'log'> {
     return {
-      timestamp: this.#timestamp(),
+      timestamp: this.#timestamp(written_ns),
       source_id: origin.source_id,
       instance_id: origin.instance_id,
       tags: { ...this.#tags, source_type: origin.source_type, ...origin.tags },
@@ -226,7 +247,7 @@ export class LogEmitter implements AsyncDisposable {
   }
 
   #publish(source_id: string, batch: Envelope[]): boolean {
-    if (!this.#publisher.isConnected) return false;
+    if (!this.#publisher.isConnected || performance.now() < this.#heardFrom_ms) return false;
     const sent_before = this.#sent.get(source_id) ?? 0;
     const topic = envelopes(subjectToken(source_id));
     if (!this.#publisher.publish(topic, { batch, emitter: this.#id, sent_before })) return false;
@@ -256,17 +277,18 @@ export class LogEmitter implements AsyncDisposable {
     };
   }
 
-  #timestamp(): string {
-    const now = this.#now_ms();
+  #timestamp(written_ns: string | undefined): string {
+    const ms = written_ns === undefined ? Math.floor(this.#now_ms()) : Number(written_ns.slice(0, -6));
+    const withinMs = written_ns === undefined ? 0 : Number(written_ns.slice(-6));
     // The wall clock may step back; a million envelopes in one ms push the stamp on into the next.
-    if (now > this.#last_ms) {
-      this.#last_ms = now;
-      this.#withinMs = 0;
-    } else if (++this.#withinMs === 1_000_000) {
+    if (ms > this.#last_ms || (ms === this.#last_ms && withinMs > this.#withinMs)) {
+      this.#last_ms = ms;
+      this.#withinMs = withinMs;
+    } else if (++this.#withinMs === NS_PER_MS) {
       this.#last_ms += 1;
       this.#withinMs = 0;
     }
-    return `${Math.floor(this.#last_ms)}${String(this.#withinMs).padStart(6, '0')}`;
+    return `${this.#last_ms}${String(this.#withinMs).padStart(6, '0')}`;
   }
 }
 

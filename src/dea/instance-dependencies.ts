@@ -1,3 +1,4 @@
+import type { LogEmitter } from '#bus/log-emitter.ts';
 import type { Clock } from '#kernel/clock.ts';
 import type { Log } from '#kernel/log.ts';
 import type { ExitReason } from '#contracts/dea.ts';
@@ -5,7 +6,6 @@ import type { WardenClient } from '#http/warden-client.ts';
 import type { DeaConfig } from './config.ts';
 import type { DropletCache } from './droplet-cache.ts';
 import type { Instance } from './instance.ts';
-import type { LogEmitter } from './log-emitter.ts';
 
 export interface InstanceExit {
   reason: ExitReason;

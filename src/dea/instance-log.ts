@@ -1,6 +1,6 @@
+import type { EnvelopeOrigin, LogEmitter } from '#bus/log-emitter.ts';
 import type { StartMessage } from '#contracts/dea.ts';
 import type { Clock } from '#kernel/clock.ts';
-import type { LogEmitter, LogSource } from './log-emitter.ts';
 import { LogRateLimit } from './log-rate-limit.ts';
 
 /** The log of one instance: what its jobs write, and what the cell says of it. */
@@ -36,36 +36,37 @@ export class InstanceLog {
     if (line.length === 0) return;
     const verdict = this.#limit.take(line.length, this.#need.clock.monotonic());
     if (verdict === 'pass') {
-      this.#need.emitter.log(this.#source(this.nameOf(job_id)), type, line, timestamp_ns);
+      this.#need.emitter.emit({ ...this.#source(this.nameOf(job_id)), type, payload: line, timestamp_ns });
     } else if (verdict === 'drop and tell') {
       this.app(`app instance exceeded log rate limit (${this.#start.limits.log_rate} bytes/sec)`, 'ERR');
     }
   }
 
   app(text: string, type: 'OUT' | 'ERR' = 'OUT'): void {
-    this.#need.emitter.log(this.#source(this.nameOf('app')), type, text);
+    this.#need.emitter.emit({ ...this.#source(this.nameOf('app')), type, payload: text });
   }
 
   cell(text: string, type: 'OUT' | 'ERR' = 'OUT'): void {
-    this.#need.emitter.log(this.#source('CELL'), type, text);
+    this.#need.emitter.emit({ ...this.#source('CELL'), type, payload: text });
   }
 
   gauge(metrics: Record<string, { unit: string; value: number }>): void {
-    this.#need.emitter.gauge(this.#source(this.nameOf('app')), metrics);
+    this.#need.emitter.emitMeasurement(this.#source(this.nameOf('app')), { gauge: { metrics } });
   }
 
-  #source(source_type: string): LogSource {
+  #source(source_type: string): EnvelopeOrigin {
     return logSource(this.#start, source_type);
   }
 }
 
 /** Whose envelopes an instance's are. Source: loggregator's tags as Diego sets them. */
-export function logSource(start: StartMessage, source_type: string): LogSource {
+export function logSource(start: StartMessage, source_type: string): EnvelopeOrigin {
   return {
     source_id: start.app,
     instance_id: String(start.index),
     source_type,
     tags: {
+      instance_id: String(start.index),
       app_id: start.app,
       app_name: start.name,
       space_name: start.space_name,

@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { Bus } from '#bus/bus.ts';
+import { LogEmitter } from '#bus/log-emitter.ts';
 import { WardenClient } from '#http/warden-client.ts';
 import type { ComponentContext, RunningComponent } from '#kernel/component.ts';
 import { listen } from './bus.ts';
@@ -9,7 +10,6 @@ import { Cell } from './cell.ts';
 import type { DeaConfig } from './config.ts';
 import { ContainerReaper } from './container-reaper.ts';
 import { evacuate, stopAll } from './evacuation.ts';
-import { LogEmitter } from './log-emitter.ts';
 import { Reports } from './reports.ts';
 import { Routes } from './routes.ts';
 import { onSignals } from './signals.ts';
@@ -31,7 +31,7 @@ export async function start(config: DeaConfig, { log, clock }: ComponentContext)
   const bus = stack.use(await Bus.connect({ servers: config.nats_servers, name: `dea-${config.index}`, log }));
   const warden = stack.use(new WardenClient({ socket_path: config.warden_socket }));
   const tags = { origin: 'dea', deployment: 'ingot', job: 'dea', index: dea.id, ip: dea.ip };
-  const emitter = stack.use(new LogEmitter({ bus, clock, tags }));
+  const emitter = stack.use(new LogEmitter({ publisher: bus, tags }));
   const { droplets, buildpacks, reap } = await openCaches(config, { clock, log });
   const capacity = Capacity.of(config.resources);
   const store = stack.use(new Store(base_dir, () => ({ instances: cell.records, reports: reports.pending })));

@@ -3,68 +3,12 @@ import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { Bus } from '#bus/bus.ts';
-import { allEnvelopes, type Envelope } from '#contracts/loggregator.ts';
 import { systemClock } from '#kernel/clock.ts';
 import { silentLog } from '#kernel/log.ts';
 import { eventually } from '#testing/eventually.ts';
-import { TestNats } from '#testing/nats.ts';
-import { LogEmitter, type LogSource } from './log-emitter.ts';
 import { Reports } from './reports.ts';
 import { Store, type PendingReport } from './store.ts';
 import { INTERNAL_API, SimulatedController } from './testing/simulated-controller.ts';
-
-const source: LogSource = {
-  source_id: 'app-1',
-  instance_id: '3',
-  source_type: 'APP/PROC/WEB',
-  tags: { app_id: 'app-1' },
-};
-
-describe('the log emitter', () => {
-  const textOf = (envelope: Envelope): string => Buffer.from(envelope.log?.payload ?? '', 'base64').toString('utf8');
-
-  it('brings lines in order, in messages that the bus takes, with their tags', async () => {
-    await using nats = await TestNats.start();
-    await using bus = await Bus.connect({ servers: [nats.url], name: 'logs', log: silentLog });
-    const heard: Envelope[] = [];
-    let batches = 0;
-    bus.subscribe(allEnvelopes, ({ batch }) => {
-      batches++;
-      heard.push(...batch);
-    });
-    await bus.flush();
-    await using emitter = new LogEmitter({ bus, clock: systemClock, tags: { origin: 'dea' } });
-    for (let n = 0; n < 20_000; n++) emitter.log(source, 'OUT', `line ${n}`);
-    emitter.log(source, 'ERR', Buffer.alloc(61_440, 'x'), '1700000000000000001');
-    await eventually('all', () => heard.length === 20_001);
-    assert.deepEqual(
-      heard.slice(0, 20_000).map(textOf),
-      Array.from({ length: 20_000 }, (_, n) => `line ${n}`),
-    );
-    const last = heard.at(-1);
-    assert.equal(last?.timestamp, '1700000000000000001');
-    assert.deepEqual(last?.tags, { origin: 'dea', app_id: 'app-1', source_type: 'APP/PROC/WEB', instance_id: '3' });
-    assert.ok(batches < 500);
-  });
-
-  it('holds what fits while the bus is away, and says afterwards how much it dropped', async () => {
-    await using nats = await TestNats.start();
-    await using bus = await Bus.connect({ servers: [nats.url], name: 'logs', log: silentLog });
-    const heard: string[] = [];
-    bus.subscribe(allEnvelopes, ({ batch }) => void heard.push(...batch.map(textOf)));
-    await using emitter = new LogEmitter({ bus, clock: systemClock, tags: {} });
-    await nats.kill();
-    await eventually('the loss noticed', () => !bus.isConnected);
-    for (let n = 0; n < 600; n++) emitter.log(source, 'OUT', `${n} ${'x'.repeat(30_000)}`);
-    await nats.resume();
-    const note = await eventually('the note', () => heard.find((line) => line.includes('were dropped')));
-    const dropped = Number(/^\d+/.exec(note)?.[0]);
-    assert.ok(dropped > 0);
-    assert.equal(heard.length, 600 - dropped + 1);
-    assert.match(heard[0] ?? '', /^0 /);
-  });
-});
 
 describe('reports', () => {
   const report: PendingReport = {

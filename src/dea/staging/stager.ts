@@ -1,10 +1,10 @@
 import { join } from 'node:path';
+import type { EnvelopeOrigin, LogEmitter } from '#bus/log-emitter.ts';
 import type { OrderReply } from '#contracts/dea.ts';
 import type { StagingMessage, StagingResult } from '#contracts/staging.ts';
 import { AppError, describeError } from '#kernel/errors.ts';
 import type { Capacity } from '../capacity.ts';
 import { destroyContainer } from '../destroy-container.ts';
-import type { LogEmitter, LogSource } from '../log-emitter.ts';
 import type { Reports } from '../reports.ts';
 import { Build, stagingHandle, type BuildDependencies } from './build.ts';
 import { StagingFailed } from './staging-error.ts';
@@ -119,7 +119,8 @@ export class Stager implements AsyncDisposable {
     const { message, abort } = job;
     const { dea, config, clock, log, reports, emitter, base_dir } = this.#options;
     const say: BuildDependencies['say'] = (text, type = 'OUT', timestamp_ns) => {
-      emitter.log(stagingSource(message), type, text, timestamp_ns);
+      const written = timestamp_ns === undefined ? {} : { timestamp_ns };
+      emitter.emit({ ...stagingSource(message), type, payload: text, ...written });
     };
     const work_dir = join(base_dir, 'staging', message.task_id);
     let result: StagingResult;
@@ -162,7 +163,7 @@ export class Stager implements AsyncDisposable {
     } finally {
       clearTimeout(timer);
     }
-    emitter.flush();
+    await emitter.flush();
     log.info({ task_id: message.task_id, outcome: result.outcome }, 'staging ended');
     await reports.send({ kind: 'staging', guid: message.task_id, result });
   }
@@ -204,12 +205,13 @@ function errorOf(error: unknown): Extract<StagingResult, { outcome: 'failed' }>[
   return { code: 'StagingError', message: `Staging error: ${why}` };
 }
 
-function stagingSource(message: Message): LogSource {
+function stagingSource(message: Message): EnvelopeOrigin {
   return {
     source_id: message.app,
     instance_id: '0',
     source_type: 'STG',
     tags: {
+      instance_id: '0',
       app_id: message.app,
       app_name: message.app_name,
       space_name: message.space_name,
