@@ -104,6 +104,28 @@ describe('attacks on the UAA', () => {
     assert.equal((await redeem({ code })).status, 400);
     const refresh_token = first.refresh_token ?? '';
     assert.equal((await uaa.grant({ grant_type: 'refresh_token', refresh_token }, web)).status, 401);
+    assert.equal((await uaa.request('/userinfo', { token: first.access_token })).status, 401);
+  });
+
+  it('with a code used twice, later: what was refreshed meanwhile ends too', async () => {
+    const code = await codeOf();
+    const first = (await redeem({ code })).json<TokenResponse>();
+    const refresh_token = first.refresh_token ?? '';
+    const second = (await uaa.grant({ grant_type: 'refresh_token', refresh_token }, web)).json<TokenResponse>();
+    assert.equal((await uaa.request('/userinfo', { token: second.access_token })).status, 200);
+    assert.equal((await redeem({ code })).status, 400);
+    assert.equal((await uaa.request('/userinfo', { token: second.access_token })).status, 401);
+  });
+
+  it('with a code used by many at once: of all that they got nothing holds', async () => {
+    const code = await codeOf();
+    const answers = await Promise.all(Array.from({ length: 6 }, async () => await redeem({ code })));
+    const given = answers.filter((answer) => answer.status === 200).map((answer) => answer.json<TokenResponse>());
+    assert.equal(given.length, 1);
+    for (const { access_token, refresh_token = '' } of given) {
+      assert.equal((await uaa.request('/userinfo', { token: access_token })).status, 401);
+      assert.equal((await uaa.grant({ grant_type: 'refresh_token', refresh_token }, web)).status, 401);
+    }
   });
 
   it('with the code of another client, an old one, or many at once', async () => {
@@ -279,5 +301,6 @@ describe('attacks on the UAA', () => {
     uaa.clock.forward(61);
     assert.equal((await use(refresh_token)).status, 401);
     assert.equal((await use(thief.refresh_token ?? '')).status, 401);
+    assert.equal((await uaa.request('/userinfo', { token: thief.access_token })).status, 401);
   });
 });

@@ -91,6 +91,8 @@ interface RefreshTokens {
   issued_at: Defaulted<Date>;
   expires_at: Date;
   used_at: Date | null;
+  access_jti: string | null;
+  access_expires_at: Date | null;
 }
 
 interface AuthorizationCodes {
@@ -106,6 +108,8 @@ interface AuthorizationCodes {
   family_id: string;
   expires_at: Date;
   used_at: Date | null;
+  access_jti: string | null;
+  tokens_expire_at: Date | null;
 }
 
 interface OneTimeCodes {

@@ -106,11 +106,21 @@ export async function openUaa(
   const authenticator = new Authenticator({ users, attempts, audit, clock, providers: directories });
   const revocations = stack.use(new Revocations({ tokens, clients, users, bus, clock, access_token_validity_s }));
   stack.use(clock.every(SWEEP_MS, async () => await sweep({ tokens, audit, clock, log })));
+  const issuer = new TokenIssuer({
+    keys,
+    clock,
+    issuer: config.issuer,
+    access_token_validity_s,
+    refresh_token_validity_s,
+  });
   const grants = new Map<string, GrantHandler>([
     ['password', passwordGrant({ authenticator, users, tokens, audit, clock })],
-    ['refresh_token', refreshTokenGrant({ guard, tokens, users, audit, clock, reuse_grace_s: refresh_reuse_grace_s })],
+    [
+      'refresh_token',
+      refreshTokenGrant({ guard, tokens, revocations, users, audit, clock, reuse_grace_s: refresh_reuse_grace_s }),
+    ],
     ['client_credentials', clientCredentialsGrant],
-    ['authorization_code', authorizationCodeGrant({ tokens, users, audit, clock })],
+    ['authorization_code', authorizationCodeGrant({ tokens, issuer, revocations, users, audit, clock })],
     ['urn:ietf:params:oauth:grant-type:jwt-bearer', jwtBearerGrant({ guard, users, clock, providers: peers })],
   ]);
   const sessions = new SessionStore(database, config.sessions);
@@ -138,7 +148,7 @@ export async function openUaa(
     clients,
     secrets: new SecretChecker(),
     tokens,
-    issuer: new TokenIssuer({ keys, clock, issuer: issuer_url, access_token_validity_s, refresh_token_validity_s }),
+    issuer,
     guard,
     revocations,
     authenticator,

@@ -4,12 +4,16 @@ import type { Clock } from '#kernel/clock.ts';
 import type { AuditTrail } from '../audit/store.ts';
 import { UaaError } from '../errors.ts';
 import type { AuthorizationCodeRecord } from '../tables.ts';
+import { newJti, type TokenIssuer } from '../tokens/issuer.ts';
+import type { Revocations } from '../tokens/revocations.ts';
 import type { TokenStore } from '../tokens/store.ts';
 import type { UserStore } from '../users/store.ts';
 import { requireParameter, type GrantHandler, type GrantRequest, type Parameters } from './grant-request.ts';
 
 export interface CodeGrantOptions {
   tokens: TokenStore;
+  issuer: TokenIssuer;
+  revocations: Revocations;
   users: UserStore;
   audit: AuditTrail;
   clock: Clock;
@@ -20,8 +24,13 @@ export function authorizationCodeGrant(options: CodeGrantOptions): GrantHandler 
   return async (request) => {
     const { client, parameters, remote_address } = request;
     const now = new Date(options.clock.now());
-    const taken = await options.tokens.takeCode(requireParameter(parameters, 'code'), now);
+    const jti = newJti();
+    const taken = await options.tokens.takeCode(requireParameter(parameters, 'code'), now, {
+      access_jti: jti,
+      tokens_expire_at: new Date(now.getTime() + options.issuer.longestValidity(client) * 1000),
+    });
     if (taken.outcome === 'reused') {
+      options.revocations.tell(taken.ended);
       const { user_id, client_id } = taken.record;
       options.audit.record({ event: 'code_reused', user_id, client_id, remote_address });
     }
@@ -35,6 +44,7 @@ export function authorizationCodeGrant(options: CodeGrantOptions): GrantHandler 
     if (!user?.active) throw new UaaError('invalid_grant', 'Invalid authorization code');
     return {
       client,
+      jti,
       grant_type: 'authorization_code',
       user,
       scopes: record.scope,

@@ -2,6 +2,7 @@ import type { Clock } from '#kernel/clock.ts';
 import type { AuditTrail } from '../audit/store.ts';
 import { UaaError } from '../errors.ts';
 import { parseScope, userScopes } from '../tokens/scopes.ts';
+import type { Revocations } from '../tokens/revocations.ts';
 import type { TokenStore } from '../tokens/store.ts';
 import type { TokenGuard } from '../tokens/token-guard.ts';
 import type { UserStore } from '../users/store.ts';
@@ -10,6 +11,7 @@ import { requireParameter, type GrantHandler } from './grant-request.ts';
 export interface RefreshGrantOptions {
   guard: TokenGuard;
   tokens: TokenStore;
+  revocations: Revocations;
   users: UserStore;
   audit: AuditTrail;
   clock: Clock;
@@ -34,6 +36,7 @@ export function refreshTokenGrant(options: RefreshGrantOptions): GrantHandler {
     }
     const taken = await tokens.takeRefreshToken(held.claims.jti, new Date(clock.now()), options.reuse_grace_s);
     if (taken.outcome === 'reused') {
+      options.revocations.tell(taken.ended);
       const { user_id, client_id } = taken.record;
       audit.record({ event: 'refresh_token_reused', user_id, client_id, remote_address });
     }

@@ -61,8 +61,11 @@ export function tokenEndpoints(server: FastifyInstance, uaa: Uaa): void {
   });
 
   server.delete<{ Params: { jti: string } }>('/oauth/token/revoke/:jti', async (request) => {
-    const held = await uaa.guard.check(bearerOf(request));
     const { jti } = request.params;
+    const token = bearerOf(request);
+    // A token that asks for its own end and is at it already: `cf logout` ends the refresh token first, and this one with it.
+    if ((await uaa.guard.read(token)).jti === jti && (await uaa.tokens.isRevoked(jti))) return {};
+    const held = await uaa.guard.check(token);
     if (held.claims.jti === jti) {
       await revokeHeld(uaa, held.kind, held.claims);
     } else {
@@ -71,7 +74,7 @@ export function tokenEndpoints(server: FastifyInstance, uaa: Uaa): void {
       if (held.kind !== 'access' || (!isOwn && !hasScope(held, 'tokens.revoke'))) {
         throw new UaaError('insufficient_scope', "tokens.revoke is needed to revoke somebody else's token");
       }
-      if (refresh) await uaa.tokens.endFamily(refresh.family_id);
+      if (refresh) await uaa.revocations.endFamily(refresh.family_id);
       else await uaa.revocations.revokeToken(jti);
     }
     uaa.audit.record({
@@ -179,7 +182,7 @@ async function issue(uaa: Uaa, grant: Grant, remote_address: string): Promise<To
   if (user && grant.wantsIdToken === true)
     response.id_token = await uaa.issuer.idToken({ ...grant, user }, access.token);
   if (user && refresh) {
-    const made = await uaa.issuer.refreshToken({ ...grant, user, refresh });
+    const made = await uaa.issuer.refreshToken({ ...grant, user, refresh }, access.jti);
     await uaa.tokens.addRefreshToken({
       jti: made.jti,
       family_id: refresh.family_id,
@@ -190,6 +193,8 @@ async function issue(uaa: Uaa, grant: Grant, remote_address: string): Promise<To
       auth_time: new Date(grant.auth_time_ms ?? uaa.clock.now()),
       nonce: grant.nonce ?? null,
       expires_at: made.expires_at,
+      access_jti: access.jti,
+      access_expires_at: new Date(uaa.clock.now() + access.expires_in * 1000),
     });
     response.refresh_token = made.token;
   }
@@ -208,7 +213,7 @@ async function issue(uaa: Uaa, grant: Grant, remote_address: string): Promise<To
 async function revokeHeld(uaa: Uaa, kind: 'access' | 'refresh', claims: { jti: string; exp: number }): Promise<void> {
   if (kind === 'refresh') {
     const record = await uaa.tokens.findRefreshToken(claims.jti);
-    if (record) await uaa.tokens.endFamily(record.family_id);
+    if (record) await uaa.revocations.endFamily(record.family_id);
   } else {
     await uaa.revocations.revokeToken(claims.jti, claims.exp);
   }

@@ -3,6 +3,7 @@ import type { Clock } from '#kernel/clock.ts';
 import type { KeyRing } from '../keys/key-ring.ts';
 import type { Client, User } from '../tables.ts';
 import { audienceOf } from './scopes.ts';
+import { refreshJtiOf } from './store.ts';
 
 /** What a grant decided: who gets a token for what. */
 export interface Grant {
@@ -14,6 +15,8 @@ export interface Grant {
   /** When the user proved who they are, in ms. */
   auth_time_ms?: number;
   nonce?: string;
+  /** The access token's, when the grant had to know it beforehand. */
+  jti?: string;
   /** Whether the answer carries an ID token. */
   wantsIdToken?: boolean;
   /** Present when the answer carries a refresh token: the family it belongs to. */
@@ -41,8 +44,8 @@ export class TokenIssuer {
 
   async accessToken(grant: Grant): Promise<{ token: string; jti: string; expires_in: number }> {
     const { client, user } = grant;
-    const jti = randomUUID().replaceAll('-', '');
-    const expires_in = client.access_token_validity ?? this.#options.access_token_validity_s;
+    const jti = grant.jti ?? newJti();
+    const expires_in = this.#accessValidity(client);
     const iat = this.#now_s();
     const token = await this.#options.keys.sign({
       jti,
@@ -71,13 +74,15 @@ export class TokenIssuer {
     return { token, jti, expires_in };
   }
 
+  /** `access_jti` is that of the access token that it comes with. */
   async refreshToken(
     grant: Grant & { user: User; refresh: { family_id: string; scopes: string[] } },
+    access_jti: string,
   ): Promise<{ token: string; jti: string; expires_at: Date }> {
     const { client, user } = grant;
-    const jti = `${randomUUID().replaceAll('-', '')}-r`;
+    const jti = refreshJtiOf(access_jti);
     const iat = this.#now_s();
-    const exp = iat + (client.refresh_token_validity ?? this.#options.refresh_token_validity_s);
+    const exp = iat + this.#refreshValidity(client);
     const token = await this.#options.keys.sign({
       jti,
       sub: user.id,
@@ -109,7 +114,7 @@ export class TokenIssuer {
       aud: [client.client_id],
       iss: this.#options.issuer,
       iat,
-      exp: iat + (client.access_token_validity ?? this.#options.access_token_validity_s),
+      exp: iat + this.#accessValidity(client),
       auth_time: seconds(grant.auth_time_ms),
       azp: client.client_id,
       amr: ['pwd'],
@@ -127,10 +132,25 @@ export class TokenIssuer {
     });
   }
 
+  /** Seconds that the longest-lived token of one answer to this client can live. */
+  longestValidity(client: Client): number {
+    return Math.max(this.#accessValidity(client), this.#refreshValidity(client));
+  }
+
+  #accessValidity(client: Client): number {
+    return client.access_token_validity ?? this.#options.access_token_validity_s;
+  }
+
+  #refreshValidity(client: Client): number {
+    return client.refresh_token_validity ?? this.#options.refresh_token_validity_s;
+  }
+
   #now_s(): number {
     return Math.floor(this.#options.clock.now() / 1000);
   }
 }
+
+export const newJti = (): string => randomUUID().replaceAll('-', '');
 
 const seconds = (ms: number | undefined): number => Math.floor((ms ?? 0) / 1000);
 

@@ -36,6 +36,16 @@ export class Revocations implements Disposable {
     await this.#add({ jti, ...all, expires_at: exp_s ?? all.expires_at });
   }
 
+  /** Ends all tokens that come from one sign-in. */
+  async endFamily(family_id: string): Promise<void> {
+    this.tell(await this.#options.tokens.endFamily(family_id, new Date(this.#options.clock.now())));
+  }
+
+  /** Says what the database has already. Whoever misses it while the bus is away reads the list when it is back. */
+  tell(revocations: readonly Revocation[]): void {
+    for (const revocation of revocations) this.#options.bus.publish(tokenRevoked, revocation);
+  }
+
   /** Errors: scim_resource_not_found. */
   async revokeUser(user_id: string): Promise<void> {
     await this.#options.users.renewSalt(user_id);
@@ -71,7 +81,6 @@ export class Revocations implements Disposable {
 
   async #add(revocation: Revocation): Promise<void> {
     await this.#options.tokens.addRevocation(revocation);
-    // Whoever misses it while the bus is away reads the list when it is back.
-    this.#options.bus.publish(tokenRevoked, revocation);
+    this.tell([revocation]);
   }
 }

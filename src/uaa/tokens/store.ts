@@ -1,11 +1,11 @@
-import type { Transaction } from 'kysely';
+import type { Kysely, Transaction } from 'kysely';
 import type { Database } from '#db/database.ts';
 import type { Revocation } from '#contracts/uaa.ts';
 import type { AuthorizationCodeRecord, RefreshTokenRecord, UaaTables } from '../tables.ts';
 import { digestOf, randomWord } from '../secrets.ts';
 
 export type NewRefreshToken = Omit<RefreshTokenRecord, 'issued_at' | 'used_at'>;
-export type NewCode = Omit<AuthorizationCodeRecord, 'code_hash' | 'used_at'>;
+export type NewCode = Omit<AuthorizationCodeRecord, 'code_hash' | 'used_at' | 'access_jti' | 'tokens_expire_at'>;
 
 export interface NewOneTimeCode {
   purpose: 'passcode' | 'password_reset' | 'sign_in_state';
@@ -17,7 +17,8 @@ export interface NewOneTimeCode {
 /** What became of a refresh token or a code that somebody presents. */
 export type Redemption<Record> =
   | { outcome: 'fresh' | 'shared'; record: Record }
-  | { outcome: 'reused'; record: Record }
+  /** `ended` is what the family still had, and is to be told. */
+  | { outcome: 'reused'; record: Record; ended: Revocation[] }
   | { outcome: 'unknown' };
 
 /** Refresh tokens, codes and revocations. */
@@ -51,8 +52,7 @@ export class TokenStore {
         return { outcome: 'fresh', record };
       }
       if (record.used_at.getTime() + grace_s * 1000 >= at.getTime()) return { outcome: 'shared', record };
-      await endFamily(transaction, record.family_id);
-      return { outcome: 'reused', record };
+      return { outcome: 'reused', record, ended: await endFamily(transaction, record.family_id, at) };
     });
   }
 
@@ -61,8 +61,10 @@ export class TokenStore {
     return await query.selectFrom('refresh_tokens').selectAll().where('jti', '=', jti).executeTakeFirst();
   }
 
-  async endFamily(family_id: string): Promise<void> {
-    await this.#database.query.deleteFrom('refresh_tokens').where('family_id', '=', family_id).execute();
+  /** Ends all tokens that come from one sign-in; the access tokens among them that somebody could still use. */
+  async endFamily(family_id: string, at: Date): Promise<Revocation[]> {
+    const { query } = this.#database;
+    return await query.transaction().execute(async (transaction) => await endFamily(transaction, family_id, at));
   }
 
   /** The code in clear, which is kept nowhere. */
@@ -75,8 +77,15 @@ export class TokenStore {
     return word;
   }
 
-  /** Takes a code, which works once; a second time it ends the tokens that the first gave (RFC 6749 section 4.1.2). */
-  async takeCode(code: string, at: Date): Promise<Redemption<AuthorizationCodeRecord>> {
+  /**
+   * Takes a code, which works once, for the tokens of which `access_jti` will be the first; a second time it ends the tokens
+   * that the first gave (RFC 6749 section 4.1.2), even when they are not made yet.
+   */
+  async takeCode(
+    code: string,
+    at: Date,
+    tokens: { access_jti: string; tokens_expire_at: Date },
+  ): Promise<Redemption<AuthorizationCodeRecord>> {
     return await this.#database.query.transaction().execute(async (transaction) => {
       const record = await transaction
         .selectFrom('authorization_codes')
@@ -86,14 +95,21 @@ export class TokenStore {
         .executeTakeFirst();
       if (!record) return { outcome: 'unknown' };
       if (record.used_at !== null) {
-        await endFamily(transaction, record.family_id);
-        return { outcome: 'reused', record };
+        const ended = await endFamily(transaction, record.family_id, at);
+        if (record.access_jti !== null && record.tokens_expire_at !== null) {
+          const first = [record.access_jti, refreshJtiOf(record.access_jti)];
+          const until = record.tokens_expire_at;
+          const revocations = first.map((jti) => revocationOf(jti, at, until));
+          await addRevocations(transaction, revocations);
+          ended.push(...revocations);
+        }
+        return { outcome: 'reused', record, ended };
       }
       if (record.expires_at <= at) return { outcome: 'unknown' };
       const { code_hash } = record;
       await transaction
         .updateTable('authorization_codes')
-        .set({ used_at: at })
+        .set({ used_at: at, ...tokens })
         .where('code_hash', '=', code_hash)
         .execute();
       return { outcome: 'fresh', record };
@@ -142,17 +158,8 @@ export class TokenStore {
   }
 
   async addRevocation(revocation: Revocation): Promise<void> {
-    const { jti, user_id, client_id } = revocation;
-    const kind = jti !== undefined ? 'jti' : user_id !== undefined ? 'user_id' : 'client_id';
-    const times = {
-      issued_until: new Date(revocation.issued_until * 1000),
-      expires_at: new Date(revocation.expires_at * 1000),
-    };
-    await this.#database.query
-      .insertInto('revocations')
-      .values({ kind, id: jti ?? user_id ?? client_id ?? '', ...times })
-      .onConflict((c) => c.columns(['kind', 'id']).doUpdateSet(times))
-      .execute();
+    const { user_id, client_id } = revocation;
+    await addRevocations(this.#database.query, [revocation]);
     if (user_id !== undefined)
       await this.#database.query.deleteFrom('refresh_tokens').where('user_id', '=', user_id).execute();
     if (client_id !== undefined) {
@@ -197,6 +204,46 @@ export class TokenStore {
   }
 }
 
-async function endFamily(transaction: Transaction<UaaTables>, family_id: string): Promise<void> {
-  await transaction.deleteFrom('refresh_tokens').where('family_id', '=', family_id).execute();
+/** The refresh token that comes with an access token is named after it, as UAA's is. */
+export const refreshJtiOf = (access_jti: string): string => `${access_jti}-r`;
+
+async function endFamily(transaction: Transaction<UaaTables>, family_id: string, at: Date): Promise<Revocation[]> {
+  const gone = await transaction
+    .deleteFrom('refresh_tokens')
+    .where('family_id', '=', family_id)
+    .returning(['access_jti', 'access_expires_at'])
+    .execute();
+  const ended = gone.flatMap(({ access_jti, access_expires_at }) =>
+    access_jti !== null && access_expires_at !== null && access_expires_at > at
+      ? [revocationOf(access_jti, at, access_expires_at)]
+      : [],
+  );
+  await addRevocations(transaction, ended);
+  return ended;
+}
+
+const revocationOf = (jti: string, at: Date, expires_at: Date): Revocation => ({
+  jti,
+  issued_until: Math.floor(at.getTime() / 1000),
+  expires_at: Math.ceil(expires_at.getTime() / 1000),
+});
+
+async function addRevocations(query: Kysely<UaaTables>, revocations: readonly Revocation[]): Promise<void> {
+  if (revocations.length === 0) return;
+  const rows = revocations.map(({ jti, user_id, client_id, issued_until, expires_at }) => ({
+    kind: jti !== undefined ? ('jti' as const) : user_id !== undefined ? ('user_id' as const) : ('client_id' as const),
+    id: jti ?? user_id ?? client_id ?? '',
+    issued_until: new Date(issued_until * 1000),
+    expires_at: new Date(expires_at * 1000),
+  }));
+  await query
+    .insertInto('revocations')
+    .values(rows)
+    .onConflict((c) =>
+      c.columns(['kind', 'id']).doUpdateSet((e) => ({
+        issued_until: e.ref('excluded.issued_until'),
+        expires_at: e.ref('excluded.expires_at'),
+      })),
+    )
+    .execute();
 }

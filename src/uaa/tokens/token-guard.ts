@@ -49,12 +49,8 @@ export class TokenGuard {
 
   /** Errors: invalid_token. */
   async check(token: string): Promise<HeldToken> {
-    const { keys, clock, issuer, clients, users, tokens } = this.#options;
-    const parsed = Claims.safeParse(await keys.verify(token));
-    // ID tokens have neither jti nor rev_sig and end here too.
-    if (!parsed.success || parsed.data.iss !== issuer) throw invalid('Invalid access token');
-    const claims = parsed.data;
-    if (claims.exp * 1000 <= clock.now()) throw invalid(`Access token expired: ${claims.jti}`);
+    const { clients, users, tokens } = this.#options;
+    const claims = await this.read(token);
     const [client, user, isRevoked] = await Promise.all([
       clients.find(claims.client_id),
       claims.user_id === undefined ? undefined : users.find(claims.user_id),
@@ -65,6 +61,17 @@ export class TokenGuard {
       throw invalid('The token has been revoked');
     }
     return { kind: claims.aud.includes(REFRESH_AUDIENCE) ? 'refresh' : 'access', claims, client, user };
+  }
+
+  /** The claims of a token of ours that is not expired, perhaps revoked. Errors: invalid_token. */
+  async read(token: string): Promise<Claims> {
+    const { keys, clock, issuer } = this.#options;
+    const parsed = Claims.safeParse(await keys.verify(token));
+    // ID tokens have neither jti nor rev_sig and end here too.
+    if (!parsed.success || parsed.data.iss !== issuer) throw invalid('Invalid access token');
+    const claims = parsed.data;
+    if (claims.exp * 1000 <= clock.now()) throw invalid(`Access token expired: ${claims.jti}`);
+    return claims;
   }
 }
 

@@ -98,6 +98,14 @@ describe('tokens', () => {
     assert.equal((await uaa.request('/userinfo', { token: one.access_token })).status, 401);
   });
 
+  it('end with the refresh token that they came with', async () => {
+    const given = await uaa.login();
+    const body = new URLSearchParams({ token: given.refresh_token ?? '' });
+    const headers = { authorization: 'Basic Y2Y6' };
+    assert.equal((await uaa.request('/oauth/revoke', { method: 'POST', headers, body })).status, 200);
+    assert.equal((await uaa.request('/userinfo', { token: given.access_token })).status, 401);
+  });
+
   it('say what was asked for and never more than the user and the client have', async () => {
     const ask = async (scope: string): Promise<{ status: number; scope: string }> => {
       const answer = await uaa.grant({ grant_type: 'password', username: 'admin', password: ADMIN_PASSWORD, scope });
