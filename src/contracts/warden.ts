@@ -17,6 +17,7 @@
  * POST   /containers/:handle/net_in                   NetInRequest → PortMapping
  * PUT    /containers/:handle/net_out                  NetOutRequest → {}; replaces all egress rules in one transaction
  * PUT    /containers/:handle/limits                   LimitRequest → ContainerLimits, those in force
+ * POST   /layers                                      LayerRequest → {}; whiteouts of an unpacked image layer become overlay's, in place
  * PUT    /containers/:handle/files?path=              tar stream in, unpacked below `path` as vcap (copy_in)
  * GET    /containers/:handle/files?path=              tar stream of `path` (copy_out)
  */
@@ -61,8 +62,15 @@ export const CreateRequest = z.strictObject({
     .string()
     .regex(/^[a-z0-9-]{1,64}$/)
     .optional(),
-  stack: z.string().describe('name of a stack that warden is configured with'),
-  layers: z.array(z.string()).default([]).describe('host folders laid read-only over the stack, lowest first'),
+  stack: z
+    .string()
+    .optional()
+    .describe('name of a stack that warden is configured with; without one, `layers` are the whole root file system'),
+  layers: z
+    .array(z.string())
+    .max(128)
+    .default([])
+    .describe('host folders laid read-only over the stack, lowest first; owners on disk are those in the container'),
   bind_mounts: z.array(BindMount).default([]),
   limits: ContainerLimits,
   net_in: z.array(z.object({ host_port: z.number().int().optional(), container_port: z.number().int() })).default([]),
@@ -123,7 +131,11 @@ export const SpawnRequest = z.strictObject({
   args: z.array(z.string()).min(1),
   env: z.array(z.string()).default([]).describe('"K=V"'),
   cwd: z.string().default('/home/vcap'),
-  user: z.enum(['vcap', 'root']).default('vcap').describe("root is the container's own, not the host's"),
+  user: z
+    .string()
+    .min(1)
+    .default('vcap')
+    .describe("vcap; root, the container's own; or USER[:GROUP] as an image says it, by name or number"),
   rlimits: z
     .object({
       nofile: z.number().int().optional(),
@@ -137,6 +149,9 @@ export const SpawnRequest = z.strictObject({
     .optional(),
 });
 export type SpawnRequest = z.input<typeof SpawnRequest>;
+
+/** A layer of an image, unpacked on the host with its owners and modes, before a container has it. */
+export const LayerRequest = z.strictObject({ path: z.string() });
 
 export const SpawnReply = z.object({ job_id: z.string() });
 

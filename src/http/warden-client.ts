@@ -164,6 +164,11 @@ export class WardenClient implements Disposable {
     await this.#ask(Nothing, { method: 'PUT', path: files(handle, path), upload: tarStream });
   }
 
+  /** Makes an image's layer, unpacked as it came, fit for `layers` of create; no harm when done twice. Errors: path_not_found. */
+  async convertLayer(path: string): Promise<void> {
+    await this.#ask(Nothing, { method: 'POST', path: '/layers', body: { path } });
+  }
+
   /** A tar stream of `path`, as vcap may read it; entries are named from the last part of `path` on. */
   async copyOut(handle: string, path: string): Promise<Readable> {
     return await this.#open({ method: 'GET', path: files(handle, path) });

@@ -6,7 +6,7 @@ import type { ContainerRecord } from './depot.ts';
 import type { ContainerRules } from './firewall.ts';
 import type { Ground } from './ground.ts';
 import { connectContainer } from './network.ts';
-import { containerSpec, REAPER } from './oci-spec.ts';
+import { containerSpec, STACK_REAPER } from './oci-spec.ts';
 import { commandOf, identify, processesWith, type ProcessIdentity, signalProcess } from './processes.ts';
 import { mountRootFs, unmountRootFs } from './root-fs.ts';
 
@@ -21,10 +21,14 @@ export function rulesOf(ground: Ground, record: ContainerRecord): ContainerRules
 
 /** Errors: WardenError path_not_found, before anything is made. */
 export function checkPaths(ground: Ground, record: ContainerRecord): void {
-  if (ground.config.stacks[record.stack] === undefined) {
-    throw new WardenError('path_not_found', `there is no stack ${record.stack}`);
+  const { stack, layers } = record;
+  if (stack === undefined && layers.length === 0) {
+    throw new WardenError('invalid_request', 'neither a stack nor layers: there is nothing to run on');
   }
-  for (const path of [...record.layers, ...record.bind_mounts.map((bind) => bind.src_path)]) {
+  if (stack !== undefined && ground.config.stacks[stack] === undefined) {
+    throw new WardenError('path_not_found', `there is no stack ${stack}`);
+  }
+  for (const path of [...layers, ...record.bind_mounts.map((bind) => bind.src_path)]) {
     if (!path.startsWith('/') || !existsSync(path)) throw new WardenError('path_not_found', `there is no ${path}`);
   }
 }
@@ -43,8 +47,8 @@ export async function build(ground: Ground, record: ContainerRecord): Promise<Pr
   ]);
   const bind_mounts = mountRootFs({
     folder,
-    layers: [ground.config.stacks[record.stack] ?? '', ...record.layers],
-    bind_mounts: [...trustedCa(ground), ...record.bind_mounts],
+    layers: rootLayers(ground, record),
+    bind_mounts: [...trustedCa(ground), ...reaperOf(ground, record), ...record.bind_mounts],
     writable,
     ids: ground.ids.rangeOf(slot),
     userns,
@@ -58,6 +62,7 @@ export async function build(ground: Ground, record: ContainerRecord): Promise<Pr
   const spec = containerSpec({
     rootfs: join(folder, 'rootfs'),
     hostname: record.hostname,
+    reaper: reaperPath(record),
     cgroup_path: `/${ground.cgroupOf(handle).path}`,
     ids: ground.ids.rangeOf(slot),
     limits,
@@ -74,7 +79,7 @@ export async function build(ground: Ground, record: ContainerRecord): Promise<Pr
   if (ruled.status === 'rejected') throw ruled.reason;
   if (ran.status === 'rejected') throw ran.reason;
   const started = ran.value;
-  await untilReaping(ground, started);
+  await untilReaping(ground, started, reaperPath(record));
   connectContainer(started, place, ground.mtu);
   if (limits.bandwidth) await limitBandwidth(started, place, limits.bandwidth);
   ground.seccomp.program ??= await ground.runtime.seccompProgram(handle);
@@ -87,13 +92,30 @@ export async function build(ground: Ground, record: ContainerRecord): Promise<Pr
  * crun says that it has started the container while its first process may still be on its way into the last namespaces: whoever
  * enters it then is refused. All is done once the reaper runs.
  */
-async function untilReaping(ground: Ground, pid: number): Promise<void> {
+async function untilReaping(ground: Ground, pid: number, reaper: string): Promise<void> {
   const deadline = ground.clock.monotonic() + PATIENCE_MS;
-  while (commandOf(pid) !== REAPER[0]) {
+  while (commandOf(pid) !== reaper) {
     if (!identify(pid)) throw new Error('its first process ended at once');
     if (ground.clock.monotonic() > deadline) throw new Error('its first process does not start');
     await ground.clock.sleep(1);
   }
+}
+
+function rootLayers(ground: Ground, { stack, layers }: ContainerRecord): string[] {
+  return [...(stack === undefined ? [] : [ground.config.stacks[stack] ?? '']), ...layers];
+}
+
+/** An image has no reaper of its own: it gets one of a stack's, which is linked statically, where nothing of its own can be. */
+const IMAGE_REAPER = '/dev/init';
+
+function reaperPath({ stack }: ContainerRecord): string {
+  return stack === undefined ? IMAGE_REAPER : STACK_REAPER;
+}
+
+function reaperOf(ground: Ground, { stack }: ContainerRecord): ContainerRecord['bind_mounts'] {
+  const [any] = Object.values(ground.config.stacks);
+  if (stack !== undefined) return [];
+  return [{ src_path: join(any ?? '/', STACK_REAPER), dst_path: IMAGE_REAPER, mode: 'ro' }];
 }
 
 /** Containers trust what the host trusts, where that is asked for. */

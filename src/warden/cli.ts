@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import type { WardenClient } from '#http/warden-client.ts';
 import type { WardenConfig } from './config.ts';
-import { DEFAULT_ENVIRONMENT } from './container.ts';
 import { runFolder } from './namespace.ts';
 import { processSpec } from './oci-spec.ts';
+import { environmentOf, ROOT, VCAP } from './user.ts';
 
 /** What `ingot warden …` does, for the operator of a machine. Errors of all: those of WardenClient. */
 
@@ -55,13 +55,12 @@ export async function enterContainer(
   config: Pick<WardenConfig, 'name' | 'depot'>,
   options: { handle: string; user: 'vcap' | 'root' },
 ): Promise<number> {
-  const { handle, user } = options;
+  const { handle } = options;
+  const user = options.user === 'root' ? ROOT : VCAP;
   const folder = mkdtempSync(join(tmpdir(), 'ingot-enter-'));
   try {
     const spec = join(folder, 'process.json');
-    const env = Object.entries({ ...DEFAULT_ENVIRONMENT[user], TERM: 'xterm' }).map(
-      ([name, value]) => `${name}=${value}`,
-    );
+    const env = Object.entries({ ...environmentOf(user), TERM: 'xterm' }).map(([name, value]) => `${name}=${value}`);
     const shell = { args: ['/bin/bash', '-l'], env, cwd: '/', user, rlimits: {}, terminal: true };
     writeFileSync(spec, JSON.stringify(processSpec(shell)));
     const inside = [`--mount=${join(config.depot, 'namespace', 'mnt')}`, '--'];

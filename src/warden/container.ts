@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
 import type {
   ContainerInfo,
   ContainerLimits,
@@ -22,6 +23,7 @@ import { Job } from './job.ts';
 import { followLog } from './job-log.ts';
 import { processSpec } from './oci-spec.ts';
 import { groupOf, isAlive, signalProcess } from './processes.ts';
+import { environmentOf, userOf } from './user.ts';
 import { RuntimeError } from './runtime.ts';
 
 const OUT_OF_MEMORY = 'out of memory';
@@ -31,11 +33,6 @@ const KILL_PATIENCE_MS = 10_000;
 /** conmon writes a job's exit status once its process is dead; so long a destroy waits for it. */
 const STATUS_PATIENCE_MS = 2000;
 const RUN_OUTPUT_MAX = 10 * 1024 * 1024;
-
-export const DEFAULT_ENVIRONMENT = {
-  vcap: { HOME: '/home/vcap', USER: 'vcap', PATH: '/usr/local/bin:/usr/bin:/bin' },
-  root: { HOME: '/root', USER: 'root', PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' },
-};
 
 /**
  * One container, from its record on. Calls that change it wait for each other; waits and streams do not. Its record is on disk
@@ -102,19 +99,20 @@ export class Container {
     };
   }
 
-  /** Errors: WardenError container_state, handle_taken for a job id that is used, spawn_failed. */
+  /** Errors: WardenError container_state, handle_taken for a job id that is used, invalid_request for a user, spawn_failed. */
   async spawn(request: SpawnRequest): Promise<Job> {
     return await this.#exclusive(async () => {
       this.#mustRun();
       const job_id = request.job_id ?? randomUUID();
       if (this.jobs.has(job_id)) throw new WardenError('handle_taken', `there is a job ${job_id} already`);
       const { depot, runtime } = this.#ground;
+      const spec = this.processOf(request);
       const oom_kills_before = this.#ground.cgroupOf(this.handle).oomKills();
       const record = { job_id, oom_kills_before };
       depot.writeJob(this.handle, record);
       const job = this.#addJob(new Job({ ...this.#jobOptions(), record }));
       try {
-        job.watch(await runtime.exec(this.handle, depot.jobFolder(this.handle, job_id), this.processOf(request)));
+        job.watch(await runtime.exec(this.handle, depot.jobFolder(this.handle, job_id), spec));
         return job;
       } catch (error) {
         job.giveUp();
@@ -240,13 +238,14 @@ export class Container {
     for (const job of this.jobs.values()) job.close();
   }
 
+  /** Errors: WardenError invalid_request for a user that the container does not have. */
   processOf(request: SpawnRequest) {
     const { limits } = this.#record;
-    const user = request.user ?? 'vcap';
+    const user = userOf(request.user ?? 'vcap', join(this.#ground.mountsOf(this.handle), 'rootfs'));
     const wanted = request.rlimits ?? {};
     const nofile = Math.min(wanted.nofile ?? limits.nofile, this.#ground.max_open_files);
     const given = new Set((request.env ?? []).map((pair) => pair.slice(0, pair.indexOf('='))));
-    const defaults = Object.entries(DEFAULT_ENVIRONMENT[user]).filter(([name]) => !given.has(name));
+    const defaults = Object.entries(environmentOf(user)).filter(([name]) => !given.has(name));
     return processSpec({
       args: request.args,
       env: [...defaults.map(([name, value]) => `${name}=${value}`), ...(request.env ?? [])],

@@ -11,7 +11,7 @@ export const ContainerRecord = z.object({
   handle: z.string(),
   slot: z.number().int().describe('gives its uids and its network'),
   state: z.enum(['creating', 'active', 'stopped', 'destroying']),
-  stack: z.string(),
+  stack: z.string().optional().describe('absent for an image, whose layers are all of it'),
   layers: z.array(z.string()),
   bind_mounts: z.array(BindMount),
   hostname: z.string(),

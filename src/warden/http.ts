@@ -5,6 +5,7 @@ import { pipeline } from 'node:stream/promises';
 import type { z } from 'zod';
 import {
   CreateRequest,
+  LayerRequest,
   LimitRequest,
   NetInRequest,
   NetOutRequest,
@@ -17,6 +18,7 @@ import { describeError } from '#kernel/errors.ts';
 import type { Log } from '#kernel/log.ts';
 import { WardenError } from '#http/warden-client.ts';
 import { copyIn, copyOut } from './copy.ts';
+import { convertWhiteouts } from './image-layer.ts';
 import type { Ground } from './ground.ts';
 import type { Warden } from './warden.ts';
 
@@ -57,6 +59,10 @@ function endpointsOf(warden: Warden, ground: Ground): Record<string, Endpoint> {
     'POST /containers': async ({ request }) => {
       const container = await warden.create(await body(CreateRequest, request));
       return container.describe();
+    },
+    'POST /layers': async ({ request }) => {
+      await convertWhiteouts((await body(LayerRequest, request)).path);
+      return {};
     },
     'GET /containers/:handle': async ({ handle }) => warden.find(handle).info(),
     'DELETE /containers/:handle': async ({ handle }) => {

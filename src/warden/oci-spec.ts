@@ -5,7 +5,7 @@ import { seccompProfile } from './seccomp.ts';
 /** The parts of the OCI runtime specification that we write; crun reads them. */
 export interface OciProcess {
   terminal: boolean;
-  user: { uid: number; gid: number; umask?: number };
+  user: { uid: number; gid: number; umask?: number; additionalGids?: number[] };
   args: string[];
   env: string[];
   cwd: string;
@@ -25,6 +25,8 @@ export interface OciMount {
 export interface SpecOptions {
   rootfs: string;
   hostname: string;
+  /** path of what pid 1 runs: it reaps what is left without a parent, and nothing else */
+  reaper: string;
   cgroup_path: string;
   ids: IdRange;
   limits: ContainerLimits;
@@ -32,8 +34,6 @@ export interface SpecOptions {
   /** what crun compiled the seccomp profile to, base64; saves the compiling */
   seccomp_program?: string | undefined;
 }
-
-export const VCAP = { uid: 2000, gid: 2000 };
 
 /** Cloud Foundry's set, for root of the container alone. */
 const ROOT_CAPABILITIES = [
@@ -63,17 +63,16 @@ const MASKED = [
 ];
 const READ_ONLY = ['bus', 'fs', 'irq', 'sys', 'sysrq-trigger'].map((name) => `/proc/${name}`);
 
-/** What pid 1 runs: it reaps what is left without a parent, and nothing else. */
-export const REAPER = ['/usr/bin/catatonit', '-P'];
+export const STACK_REAPER = '/usr/bin/catatonit';
 
 export function containerSpec(options: SpecOptions): object {
-  const { rootfs, hostname, cgroup_path, ids, limits, bind_mounts, seccomp_program } = options;
+  const { rootfs, hostname, reaper, cgroup_path, ids, limits, bind_mounts, seccomp_program } = options;
   const mapping = [{ containerID: 0, hostID: ids.start, size: ids.size }];
   return {
     ociVersion: '1.0.2',
     root: { path: rootfs, readonly: false },
     hostname,
-    process: processSpec({ args: REAPER, env: [], cwd: '/', user: 'none', rlimits: {} }),
+    process: processSpec({ args: [reaper, '-P'], env: [], cwd: '/', user: NO_PRIVILEGE, rlimits: {} }),
     mounts: [...SYSTEM_MOUNTS, ...bind_mounts],
     ...(seccomp_program === undefined ? {} : { annotations: { 'run.oci.seccomp_bpf_data': seccomp_program } }),
     linux: {
@@ -94,20 +93,23 @@ export interface ProcessOptions {
   args: readonly string[];
   env: readonly string[];
   cwd: string;
-  /** `none`: uid 0 without any capability */
-  user: 'vcap' | 'root' | 'none';
+  /** Uid 0 has the capabilities of root in a container unless it is said to have none. */
+  user: { uid: number; gid: number; additional_gids: number[]; has_capabilities?: boolean };
   rlimits: { nofile?: number | undefined; nproc?: number | undefined; core?: number | undefined };
   terminal?: boolean;
 }
 
+const NO_PRIVILEGE = { uid: 0, gid: 0, additional_gids: [], has_capabilities: false };
+
 export function processSpec(options: ProcessOptions): OciProcess {
-  const capabilities = options.user === 'root' ? ROOT_CAPABILITIES : [];
+  const { uid, gid, additional_gids, has_capabilities = uid === 0 } = options.user;
+  const capabilities = has_capabilities ? ROOT_CAPABILITIES : [];
   const rlimits = Object.entries({ core: 0, ...options.rlimits }).flatMap(([name, value]) =>
     value === undefined ? [] : [{ type: `RLIMIT_${name.toUpperCase()}`, soft: value, hard: value }],
   );
   return {
     terminal: options.terminal ?? false,
-    user: options.user === 'vcap' ? { ...VCAP } : { uid: 0, gid: 0 },
+    user: { uid, gid, ...(additional_gids.length > 0 && { additionalGids: additional_gids }) },
     args: [...options.args],
     env: [...options.env],
     cwd: options.cwd,

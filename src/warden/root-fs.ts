@@ -48,13 +48,20 @@ export function mountRootFs(options: RootFsOptions): OciMount[] {
     const target = join(folder, 'lower', String(index));
     mkdirSync(target, { recursive: true });
     mountIdMapped({ source: layer, target, userns, isReadOnly: true });
-    return target;
+    return String(index);
   });
+  // An image has up to 128 layers, and the kernel takes a page of options: paths from there are short.
+  const before = process.cwd();
+  process.chdir(join(folder, 'lower'));
   // redirect_dir: without it an app could not rename a folder of its droplet (EXDEV).
   const data = `lowerdir=${lower.toReversed().join(':')},upperdir=${upper},workdir=${work},redirect_dir=on`;
-  mount({ source: 'overlay', target: root, type: 'overlay', flags: MS_NODEV, data });
+  try {
+    mount({ source: 'overlay', target: root, type: 'overlay', flags: MS_NODEV, data });
+  } finally {
+    process.chdir(before);
+  }
   // The overlay holds its layers by mounts of its own.
-  for (const target of lower) unmount(target);
+  for (const index of lower) unmount(join(folder, 'lower', index));
   return bind_mounts.map((bind, index) => bindMount(join(folder, 'binds', String(index)), bind, userns));
 }
 

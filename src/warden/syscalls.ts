@@ -18,6 +18,10 @@ const c = {
   close: libc.func('int close(int fd)') as unknown as Call,
   ioctl: libc.func('int ioctl(int fd, unsigned long request, uint8_t *argument)') as unknown as Call,
   setns: libc.func('int setns(int fd, int type)') as unknown as Call,
+  mknod: libc.func('int mknod(const char *path, unsigned int mode, unsigned long device)') as unknown as Call,
+  setxattr: libc.func(
+    'int setxattr(const char *path, const char *name, const char *value, size_t size, int flags)',
+  ) as unknown as Call,
   lseek: libc.func('int64_t lseek(int fd, int64_t offset, int whence)') as unknown as Call,
   flock: libc.func('int flock(int fd, int operation)') as unknown as Call,
   fallocate: libc.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)') as unknown as Call,
@@ -167,6 +171,16 @@ export function nextData(fd: number, offset: number): number {
   const error = new SystemCallError('lseek', koffi.errno());
   if (error.code === 'ENXIO') return offset;
   throw error;
+}
+
+/** What the overlay file system takes for "deleted here": a character device with the number 0. */
+export function makeWhiteout(path: string): void {
+  const S_IFCHR = 0o020000;
+  checked(`mknod ${path}`, c.mknod(path, S_IFCHR, 0));
+}
+
+export function setExtendedAttribute(path: string, name: string, value: string): void {
+  checked(`setxattr ${name} of ${path}`, c.setxattr(path, name, value, Buffer.byteLength(value), 0));
 }
 
 /** flock(2) without waiting; false when another process holds it. */
