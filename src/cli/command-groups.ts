@@ -63,7 +63,7 @@ export const COMMAND_GROUPS: readonly (readonly [title: string, rows: readonly s
     ],
   ],
   ['NETWORK POLICIES:', ['network-policies add-network-policy remove-network-policy']],
-  ['BUILDPACKS:', ['buildpacks create-buildpack update-buildpack rename-buildpack delete-buildpack']],
+  ['BUILDPACKS:', ['buildpacks create-buildpack update-buildpack delete-buildpack']],
   [
     'USER ADMIN:',
     ['create-user delete-user', 'org-users set-org-role unset-org-role', 'space-users set-space-role unset-space-role'],

@@ -1,44 +1,15 @@
 /**
  * `cf`, as Cloud Foundry's users know it: the same commands, flags, columns and words as the public CLI, and its session file.
  */
-import { Command, CommanderError } from 'commander';
+import { CommanderError } from 'commander';
 import { describeError } from '#kernel/errors.ts';
 import { CfClient } from './client.ts';
-import { registerAppSettingCommands } from './commands/app-settings.ts';
-import { registerAppCommands } from './commands/apps.ts';
-import { registerBuildpackCommands } from './commands/buildpacks.ts';
-import { registerDomainCommands } from './commands/domains.ts';
-import { registerEnvCommands } from './commands/env.ts';
-import { registerFeatureFlagCommands } from './commands/feature-flags.ts';
-import { registerHealthCheckCommands } from './commands/health-checks.ts';
-import { helpOf, registerHelpCommand } from './commands/help.ts';
-import { registerIsolationSegmentCommands } from './commands/isolation-segments.ts';
-import { registerLabelCommands } from './commands/labels.ts';
-import { registerOrgInfoCommands } from './commands/org-info.ts';
-import { registerOrgCommands } from './commands/orgs.ts';
-import { registerPackageCommands } from './commands/packages.ts';
-import { registerPlatformCommands } from './commands/platform.ts';
-import { registerPushCommand } from './commands/push.ts';
-import { registerQuotaCommands } from './commands/quotas.ts';
-import { registerRevisionCommands } from './commands/revisions.ts';
-import { registerRoleCommands } from './commands/roles.ts';
-import { registerRouteSettingCommands } from './commands/route-settings.ts';
-import { registerRouteCommands } from './commands/routes.ts';
-import { registerSecurityGroupCommands } from './commands/security-groups.ts';
-import { registerServiceBindingCommands } from './commands/service-bindings.ts';
-import { registerServiceBrokerCommands } from './commands/service-brokers.ts';
-import { registerServiceInstanceCommands } from './commands/service-instances.ts';
-import { registerServiceListCommands } from './commands/service-lists.ts';
-import { registerSessionCommands } from './commands/session.ts';
-import { registerTaskCommands } from './commands/tasks.ts';
-import { registerUserCommands } from './commands/users.ts';
 import type { Cf } from './context.ts';
 import { ApiError, CommandError } from './errors.ts';
+import { createProgram } from './program.ts';
 import { Session } from './session.ts';
 import { Terminal } from './terminal.ts';
 import { sayUsageError, withoutEqualsSigns } from './usage.ts';
-
-const VERSION = '8.18.0+ingot';
 
 const terminal = new Terminal();
 process.exitCode = await main(process.argv.slice(2));
@@ -58,52 +29,4 @@ async function main(args: readonly string[]): Promise<number> {
   } finally {
     await cf?.client.close();
   }
-}
-
-function createProgram(cf: Cf): Command {
-  const program = new Command('cf')
-    .description('A command line tool to interact with Cloud Foundry')
-    .version(`cf version ${VERSION}`, '-v, --version', 'Print the version')
-    // Flags of commands may be named as those of cf itself.
-    .enablePositionalOptions()
-    .configureHelp({ formatHelp: helpOf })
-    .configureOutput({ outputError: () => {} })
-    .exitOverride();
-  for (const register of [
-    registerSessionCommands,
-    registerPushCommand,
-    registerAppCommands,
-    registerAppSettingCommands,
-    registerTaskCommands,
-    registerPackageCommands,
-    registerRevisionCommands,
-    registerHealthCheckCommands,
-    registerEnvCommands,
-    registerRouteCommands,
-    registerRouteSettingCommands,
-    registerDomainCommands,
-    registerOrgCommands,
-    registerOrgInfoCommands,
-    registerUserCommands,
-    registerRoleCommands,
-    registerQuotaCommands,
-    registerSecurityGroupCommands,
-    registerIsolationSegmentCommands,
-    registerFeatureFlagCommands,
-    registerPlatformCommands,
-    registerServiceListCommands,
-    registerServiceInstanceCommands,
-    registerServiceBindingCommands,
-    registerServiceBrokerCommands,
-    registerBuildpackCommands,
-    registerLabelCommands,
-  ]) {
-    register(program, cf);
-  }
-  registerHelpCommand(program, cf, VERSION);
-  program
-    .command('version')
-    .description('Print the version')
-    .action(() => terminal.say(`cf version ${VERSION}`));
-  return program;
 }
