@@ -11,7 +11,9 @@ export const RouteMessage = z.object({
   port: z.number().int().min(1).max(65535).optional().describe('plain port'),
   tls_port: z.number().int().min(1).max(65535).optional().describe('preferred to `port` when both are given'),
   protocol: z.enum(['http1', 'http2']).optional(),
-  uris: z.array(z.string()).describe('host or host/path, any case'),
+  uris: z
+    .array(z.string())
+    .describe('host or host/path, any case; or domain:port, which is a TCP route (tcp-routes.ts)'),
   tags: z.record(z.string(), z.string()).optional(),
   app: z.string().optional().describe('guid of the app'),
   private_instance_id: z.string().optional(),

@@ -109,6 +109,7 @@ function routerConfig({ plan, certificates, nats_url }: ConfigInputs): object {
     port: http_port,
     nats_servers: [nats_url],
     tls: { port: https_port, certificates: [{ cert_file: certificates.cert_file, key_file: certificates.key_file }] },
+    tcp: { reservable_ports: settings.tcp_ports },
     status: { host: '127.0.0.1', port: ports.router_status, ...statusLogin(plan) },
     start_response_delay_s: 0.3,
     // Nobody balances load over one router: nothing is gained by waiting before it stops.

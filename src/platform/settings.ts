@@ -2,6 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { stringify } from 'yaml';
 import { z } from 'zod';
+import { ReservablePorts } from '#contracts/tcp-routes.ts';
 import { loadConfig } from '#kernel/config.ts';
 import type { Home } from './home.ts';
 
@@ -19,6 +20,7 @@ export const PlatformSettings = z.strictObject({
     .string()
     .default('127.0.0.1')
     .describe('address that the router listens on; 0.0.0.0 for the whole network'),
+  tcp_ports: ReservablePorts.default('1024-1123').describe('ports of the router that TCP routes may have'),
   memory_mb: z
     .number()
     .int()

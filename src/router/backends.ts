@@ -1,7 +1,7 @@
 import type { Backend, BackendUser } from './backend.ts';
 import { BackendConnection, type BackendOptions } from './backend-connection.ts';
 import { Http2Backend } from './http2-backend.ts';
-import { loadBackendTls } from './backend-tls.ts';
+import { type BackendTls, loadBackendTls } from './backend-tls.ts';
 import type { RouterConfig } from './config.ts';
 import type { Log } from '#kernel/log.ts';
 import type { Clock } from '#kernel/clock.ts';
@@ -33,6 +33,10 @@ export class Backends {
   private constructor(options: BackendOptions, max_idle_conns_per_backend: number) {
     this.#options = options;
     this.#maxIdle = max_idle_conns_per_backend;
+  }
+
+  get tls(): BackendTls {
+    return this.#options.tls;
   }
 
   /** Calls `onBackendReady` at once for a kept connection, later for a new one. `isFresh` asks for a new one. */

@@ -6,6 +6,7 @@ import type { Log } from '#kernel/log.ts';
 import type { RouterConfig } from './config.ts';
 import type { Counters } from './counters.ts';
 import type { RouteTable } from './table.ts';
+import type { TcpRoutes } from './tcp.ts';
 
 export interface BusEdgeOptions {
   bus: Bus;
@@ -15,11 +16,12 @@ export interface BusEdgeOptions {
   table: RouteTable;
   counters: Counters;
   hosts: readonly string[];
+  tcpRoutes: TcpRoutes;
 }
 
 /** Keeps the table true to what is said on the bus, and tells registrants when they have to say it again. */
 export function followRoutes(options: BusEdgeOptions): Disposable {
-  const { bus, clock, config, table, counters } = options;
+  const { bus, clock, config, table, counters, tcpRoutes } = options;
   const hello: RouterStart = {
     id: `${config.index}-${randomUUID()}`,
     hosts: [...options.hosts],
@@ -30,6 +32,7 @@ export function followRoutes(options: BusEdgeOptions): Disposable {
   stack.use(
     bus.subscribe(routerRegister, (message) => {
       const isUsable = table.register(message);
+      if (isUsable) tcpRoutes.open(message.uris);
       const component = message.tags?.['component'] ?? '';
       count(counters, isUsable ? 'register' : 'dropped', component);
       if (message.endpoint_updated_at_ns)
@@ -39,6 +42,7 @@ export function followRoutes(options: BusEdgeOptions): Disposable {
   stack.use(
     bus.subscribe(routerUnregister, (message) => {
       table.unregister(message);
+      tcpRoutes.closeUnused();
       count(counters, 'unregister', message.tags?.['component'] ?? '');
     }),
   );
@@ -54,6 +58,7 @@ export function followRoutes(options: BusEdgeOptions): Disposable {
     clock.every(config.prune_interval_s * 1000, () => {
       if (config.suspend_pruning_if_nats_unavailable && !bus.isConnected) return;
       const pruned = table.prune();
+      tcpRoutes.closeUnused();
       counters.routesPruned += pruned;
       if (pruned > 0) options.log.info({ pruned, routes: table.size }, 'stale routes pruned');
     }),

@@ -7,10 +7,10 @@ import { RouterConfig } from './config.ts';
 describe("the router's configuration", () => {
   it('is what the example shows, default by default', () => {
     const shown = loadConfig(RouterConfig, join(import.meta.dirname, '../../config/router.example.yml'));
-    const { tls, nats_servers, status, ...rest } = shown;
+    const { tls, tcp, nats_servers, status, ...rest } = shown;
     const least = RouterConfig.parse({ nats_servers, status: { user: status.user, password: status.password } });
     assert.deepEqual({ ...least, nats_servers: [], status }, { ...rest, nats_servers: [], status });
-    assert.equal(tls?.port, 443);
+    assert.deepEqual([tls?.port, tcp?.reservable_ports], [443, '1024-1123']);
   });
 
   it('refuses keys that it does not know, and intervals that make no sense', () => {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { ReservablePorts } from '#contracts/tcp-routes.ts';
 
 const port = z.number().int().min(0).max(65_535);
 const positive = z.number().positive();
@@ -39,14 +40,15 @@ export const RouterConfig = z
       })
       .describe('/health, /routes, /varz, /metrics'),
     tcp: z
-      .array(
-        z.strictObject({
-          port,
-          name: z.string().describe('the uri that endpoints register: `tcp:<port>` or any name'),
-        }),
-      )
-      .default([])
-      .describe('TCP routes: connections to these ports go to the endpoints registered under the name'),
+      .strictObject({
+        reservable_ports: ReservablePorts.default('1024-1123').describe(
+          "the router group's, as the cloud controller has it",
+        ),
+      })
+      .optional()
+      .describe(
+        'TCP routes: listened on while an endpoint is registered as domain:port; without this they are ignored',
+      ),
     droplet_stale_threshold_s: positive
       .default(120)
       .describe('a plain endpoint not registered again for so long is pruned'),

@@ -4,9 +4,9 @@ import { Certificates } from './certificates.ts';
 import type { Core } from './core.ts';
 import { HttpListener } from './http.ts';
 import { HttpsListener } from './https.ts';
-import { TcpListener } from './tcp.ts';
+import type { TcpRoutes } from './tcp.ts';
 
-type Door = HttpListener | HttpsListener | TcpListener;
+type Door = HttpListener | HttpsListener | TcpRoutes;
 
 export class Entrance implements AsyncDisposable {
   readonly addresses: Readonly<Record<string, string>>;
@@ -28,22 +28,17 @@ export class Entrance implements AsyncDisposable {
   }
 
   /** Errors: AppError `listen_failed`, `certificate_invalid`. */
-  static async open(core: Core, clock: Clock): Promise<Entrance> {
+  static async open(core: Core, clock: Clock, tcpRoutes: TcpRoutes): Promise<Entrance> {
     const { config, log } = core;
     await using stack = new AsyncDisposableStack();
     const http = stack.use(await HttpListener.start(core, config));
-    const doors: Door[] = [http];
+    const doors: Door[] = [tcpRoutes, http];
     const addresses: Record<string, string> = { http: `${config.host}:${http.port}` };
     if (config.tls !== undefined) {
       const certificates = stack.use(await Certificates.load(config.tls, { log, clock }));
       const https = stack.use(await HttpsListener.start(core, config.tls, certificates));
       doors.push(https);
       addresses['https'] = `${config.host}:${https.port}`;
-    }
-    for (const at of config.tcp) {
-      const tcp = stack.use(await TcpListener.start(core, at));
-      doors.push(tcp);
-      addresses[at.name] = `${config.host}:${tcp.port}`;
     }
     return new Entrance(core, clock, { doors, stack: stack.move(), addresses });
   }

@@ -19,6 +19,7 @@ import { RouteServices } from './route-service.ts';
 import { announce, startStatus } from './status.ts';
 import { Sweeper } from './sweeper.ts';
 import { RouteTable } from './table.ts';
+import { TcpRoutes } from './tcp.ts';
 
 export async function start(config: RouterConfig, context: ComponentContext): Promise<RunningComponent> {
   const { log, clock } = context;
@@ -65,14 +66,15 @@ export async function start(config: RouterConfig, context: ComponentContext): Pr
     now_ms: () => clock.now(),
     monotonic_ms: () => clock.monotonic(),
   };
-  stack.use(followRoutes({ bus, clock, log, config, table, counters, hosts }));
+  const tcpRoutes = stack.use(new TcpRoutes(core));
+  stack.use(followRoutes({ bus, clock, log, config, table, counters, hosts, tcpRoutes }));
   // From here on the server has our subscriptions: nothing said is missed.
   await bus.flush();
   const status = stack.use(await startStatus(core));
   stack.use(announce(core, bus, status));
   // Registrants answer router.start meanwhile: the first request finds a full table.
   await clock.sleep(config.start_response_delay_s * 1000);
-  const entrance = stack.use(await Entrance.open(core, clock));
+  const entrance = stack.use(await Entrance.open(core, clock, tcpRoutes));
   const addresses = { ...entrance.addresses, status: status.address };
   log.info({ addresses, routes: table.size }, 'router serves');
   const running = stack.move();
