@@ -24,7 +24,11 @@ export class TestPostgres implements AsyncDisposable {
 
   static async start(): Promise<TestPostgres> {
     const shared = process.env['INGOT_TEST_POSTGRES'];
-    if (shared !== undefined) return new TestPostgres(shared);
+    return shared === undefined ? await TestPostgres.startOwn() : new TestPostgres(shared);
+  }
+
+  /** A server for this test alone, which it may stop and start again. */
+  static async startOwn(): Promise<TestPostgres> {
     const folder = await mkdtemp(join(tmpdir(), 'ingot-pg-'));
     // The server runs as another user, who must be able to reach its folder.
     await chmod(folder, 0o755);
@@ -67,6 +71,15 @@ export class TestPostgres implements AsyncDisposable {
       await migrate({ url: url.href, folder: resolve(import.meta.dirname, '../..', migrations), log: silentLog });
     }
     return url.href;
+  }
+
+  /** The database is away until `resume`: its connections are cut and nobody listens. Only for a server of one's own. */
+  async stop(): Promise<void> {
+    await this.#own?.server.stop();
+  }
+
+  async resume(): Promise<void> {
+    await this.#own?.server.start();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

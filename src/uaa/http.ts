@@ -15,9 +15,13 @@ import { tokenEndpoints } from './tokens/endpoints.ts';
 import type { Uaa } from './uaa.ts';
 import { userEndpoints } from './users/endpoints.ts';
 
-/** The UAA's HTTP face, the same for both of its hosts. */
-export function createUaaServer(uaa: Uaa): FastifyInstance {
+/** The UAA's HTTP face, the same for both of its hosts. `onRoute` hears of each endpoint. */
+export function createUaaServer(
+  uaa: Uaa,
+  onRoute: (route: { method: string | string[]; url: string }) => void = () => {},
+): FastifyInstance {
   const server = createHttpServer({ log: uaa.log, body_limit_bytes: uaa.config.body_limit_bytes });
+  server.addHook('onRoute', onRoute);
   useFormBodies(server);
   useUaaErrors(server, uaa);
   server.get('/healthz', async () => 'ok');

@@ -10,7 +10,7 @@ import { createUaaServer } from './http.ts';
 import { openUaa } from './uaa.ts';
 import { UAA_VERSION } from './login/info.ts';
 
-const MIGRATIONS = join(import.meta.dirname, '../../migrations/uaa');
+export const MIGRATIONS = join(import.meta.dirname, '../../migrations/uaa');
 
 /**
  * Starts a UAA: database, keys and first accounts, then the HTTP face, then the routes of its two hosts. Any number of them may

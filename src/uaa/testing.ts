@@ -1,12 +1,15 @@
 import { silentLog } from '#kernel/log.ts';
 import { systemClock, type Clock } from '#kernel/clock.ts';
 import { basicAuthHeader } from '#http/basic-auth.ts';
+import { Bus } from '#bus/bus.ts';
 import { TestNats } from '#testing/nats.ts';
 import { TestPostgres } from '#testing/postgres.ts';
 import type { RunningComponent } from '#kernel/component.ts';
 import { UaaConfig } from './config.ts';
-import { start } from './main.ts';
+import { createUaaServer } from './http.ts';
+import { MIGRATIONS, start } from './main.ts';
 import type { TokenResponse } from './tokens/endpoints.ts';
+import { openUaa } from './uaa.ts';
 
 export const ADMIN_PASSWORD = 'admin-password';
 export const RESOURCE_SECRET = 'resource-secret';
@@ -49,7 +52,11 @@ export class TestUaa implements AsyncDisposable {
   }
 
   static async start(chosen: object = {}): Promise<TestUaa> {
-    const postgres = await TestPostgres.start();
+    return await TestUaa.startOn(await TestPostgres.start(), chosen);
+  }
+
+  /** On a PostgreSQL that the test has in its hands; it goes when the UAA does. */
+  static async startOn(postgres: TestPostgres, chosen: object = {}): Promise<TestUaa> {
     const nats = await TestNats.start();
     const database_url = await postgres.createDatabase();
     const clock = new MovedClock();
@@ -67,6 +74,18 @@ export class TestUaa implements AsyncDisposable {
     const other = await start(config, { log: silentLog, clock: this.clock });
     this.#others.push(other);
     return other.addresses['http'] ?? '';
+  }
+
+  /** The method and path of each endpoint, as registered. */
+  async routes(): Promise<{ method: string; path: string }[]> {
+    await using bus = await Bus.connect({ servers: [this.nats.url], name: 'routes', log: silentLog });
+    const config = configOf(this.database_url, this.nats, this.#chosen);
+    await using uaa = await openUaa(config, { log: silentLog, clock: this.clock, bus, migrations: MIGRATIONS });
+    const routes: { method: string; path: string }[] = [];
+    createUaaServer(uaa, ({ method, url }) => {
+      for (const one of [method].flat()) if (one !== 'HEAD') routes.push({ method: one, path: url });
+    });
+    return routes;
   }
 
   async request(path: string, options: RequestInit & { json?: unknown; token?: string } = {}): Promise<Answer> {

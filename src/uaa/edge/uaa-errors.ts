@@ -19,15 +19,14 @@ export function useUaaErrors(server: FastifyInstance, { log, browser }: { log: L
       log.error({ ...facts, error: describeError(thrown), stack }, 'request failed');
     }
     // A person who followed a link wants a sentence, not JSON.
-    if (request.headers.authorization === undefined && wantsHtml(request) && error.code !== 'temporarily_unavailable') {
-      const visit = await browser.visit(request, reply, undefined);
-      await browser.show(reply, errorPage(visit.context, error.message), { status });
+    if (request.headers.authorization === undefined && wantsHtml(request)) {
+      await browser.show(reply, errorPage(browser.contextOf(request, undefined), error), { status });
       return;
     }
     await sendError(reply, error);
   });
-  server.setNotFoundHandler(async (_request, reply) => {
-    await sendError(reply, new UaaError('not_found', 'There is nothing at this path'));
+  server.setNotFoundHandler(async () => {
+    throw new UaaError('not_found', 'There is nothing at this path');
   });
 }
 

@@ -40,7 +40,7 @@ export class BrowserDoor {
   }
 
   async visit(request: FastifyRequest, reply: FastifyReply, lang: string | undefined): Promise<Visit> {
-    const { sessions, clock, config, secret } = this.#options;
+    const { sessions, clock, secret } = this.#options;
     const cookies = readCookies(request.headers.cookie);
     const session_id = cookies.get(this.#name('session'));
     const session = session_id === undefined ? undefined : await sessions.find(session_id, clock.now());
@@ -50,17 +50,23 @@ export class BrowserDoor {
       this.#setCookie(reply, 'csrf', anchor);
     }
     if (lang === 'en' || lang === 'zh') this.#setCookie(reply, 'lang', lang);
-    const language = languageOf(lang ?? cookies.get(this.#name('lang')), request.headers['accept-language']);
     const csrf = createHmac('sha256', secret)
       .update(`${anchor}\0${session?.id ?? ''}`)
       .digest('base64url');
-    const path = request.method === 'GET' ? withoutLang(request.url) : '/login';
     return {
       session,
       anchor,
-      context: { texts: TEXTS[language], language, branding: config.branding, csrf, path },
+      context: { ...this.contextOf(request, lang), csrf },
       isOwnForm: (given) => given !== undefined && isSame(given, csrf),
     };
+  }
+
+  /** What a page without a form needs: it can be shown when sessions cannot be read. */
+  contextOf(request: FastifyRequest, lang: string | undefined): PageContext {
+    const kept = readCookies(request.headers.cookie).get(this.#name('lang'));
+    const language = languageOf(lang ?? kept, request.headers['accept-language']);
+    const path = request.method === 'GET' ? withoutLang(request.url) : '/login';
+    return { texts: TEXTS[language], language, branding: this.#options.config.branding, csrf: '', path };
   }
 
   async signIn(reply: FastifyReply, user_id: string, before: Session | undefined): Promise<void> {

@@ -1,4 +1,5 @@
 import type { UaaConfig } from '../config.ts';
+import type { UaaError } from '../errors.ts';
 import type { User } from '../tables.ts';
 import { html, type Html } from './html.ts';
 import type { Language, Texts } from './texts.ts';
@@ -267,13 +268,13 @@ export function forgotPage(context: PageContext, page: { maySend: boolean; notic
   );
 }
 
-export function errorPage(context: PageContext, message: string): string {
+export function errorPage(context: PageContext, { code, message }: UaaError): string {
   const { texts } = context;
   return layout(
     context,
     texts.error_title,
     html`<h1>${texts.error_title}</h1>
-      <p>${texts.error_text}</p>
+      <p>${code === 'temporarily_unavailable' ? texts.error_away : texts.error_text}</p>
       <p class="notice bad" role="alert">${message}</p>
       <p class="links"><a href="/login">${texts.back}</a></p>`,
   );
