@@ -15,7 +15,7 @@ import { silentLog } from '#kernel/log.ts';
 import { eventually } from '#testing/eventually.ts';
 import { TestNats } from '#testing/nats.ts';
 import { CollectorConfig } from './config.ts';
-import { parseExposition } from './exposition.ts';
+import { parseExposition } from '#http/exposition.ts';
 import { start } from './main.ts';
 import type { ComponentView } from './registry.ts';
 

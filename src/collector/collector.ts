@@ -1,6 +1,6 @@
 import type { Clock } from '#kernel/clock.ts';
 import type { Log } from '#kernel/log.ts';
-import { type Exposition, formatLabels, joinLabels, mergeExpositions } from './exposition.ts';
+import { type Exposition, formatLabels, joinLabels, mergeExpositions } from '#http/exposition.ts';
 import type { History, SeriesView } from './history.ts';
 import { pollFigures, pollHealth } from './poll.ts';
 import type { Component, ComponentView, Registry } from './registry.ts';

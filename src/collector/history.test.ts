@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { formatLabels, mergeExpositions, parseExposition } from './exposition.ts';
+import { formatLabels, mergeExpositions, parseExposition } from '#http/exposition.ts';
 import { History } from './history.ts';
 
 describe('the history', () => {

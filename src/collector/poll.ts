@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { basicAuthHeader } from '#http/basic-auth.ts';
 import { describeError } from '#kernel/errors.ts';
 import type { Log } from '#kernel/log.ts';
-import { parseExposition } from './exposition.ts';
+import { parseExposition } from '#http/exposition.ts';
 import type { Component } from './registry.ts';
 
 export interface PollOptions {
@@ -10,7 +10,7 @@ export interface PollOptions {
   timeout_ms: number;
 }
 
-const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
+const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 const MAX_SAMPLES = 50_000;
 const Varz = z.record(z.string(), z.unknown());
 

@@ -1,5 +1,5 @@
 import type { ComponentAnnouncement } from '#contracts/collector.ts';
-import type { Exposition } from './exposition.ts';
+import type { Exposition } from '#http/exposition.ts';
 
 /** What is known of one component: what it said of itself, and what was read of it last. */
 export interface Component {

@@ -11,6 +11,8 @@ export interface StatusServerOptions {
   varz?: () => Record<string, unknown>;
   /** Further pages of JSON by their path, behind the same credentials. */
   pages?: Readonly<Record<string, () => unknown>>;
+  /** Prometheus text shown behind that of `registry`: figures that are kept elsewhere, of other names. */
+  furtherMetrics?: () => string;
   /** Whether to answer `/healthz` with 200 `ok`; by default always. */
   isHealthy?: () => boolean;
 }
@@ -88,8 +90,10 @@ export class StatusServer implements AsyncDisposable {
         headers: { 'WWW-Authenticate': 'Basic realm="status"' },
       };
     }
-    if (url === '/metrics')
-      return { status: 200, type: this.registry.contentType, body: await this.registry.metrics() };
+    if (url === '/metrics') {
+      const further = this.#options.furtherMetrics?.() ?? '';
+      return { status: 200, type: this.registry.contentType, body: `${await this.registry.metrics()}${further}` };
+    }
     if (page !== undefined) return { status: 200, type: 'application/json', body: JSON.stringify(page()) };
     const varz = {
       start: this.#startedAt.toISOString(),

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { StoreLimits } from './store.ts';
 
 const seconds = z.number().positive();
 
@@ -66,6 +67,15 @@ export const LoggregatorConfig = z.strictObject({
         .describe('what a slow reader of a stream may lag behind; beyond it lines are dropped, counted and told'),
     })
     .prefault({}),
+  app_metrics: z
+    .strictObject({
+      max_series: z.number().int().positive().default(20_000).describe('figures of all apps shown in /metrics'),
+      max_series_per_app: z.number().int().positive().default(5_000),
+      scrape_s: seconds.default(15).describe('how often the metrics of apps that ask for it are read'),
+      scrape_timeout_ms: z.number().int().positive().default(5_000),
+      max_samples: z.number().int().positive().default(500).describe('of one instance; more is refused and told'),
+    })
+    .prefault({}),
   drains: z
     .strictObject({
       poll_s: seconds.default(15).describe('how often the list is read'),
@@ -86,3 +96,14 @@ export const LoggregatorConfig = z.strictObject({
     .prefault({}),
 });
 export type LoggregatorConfig = z.output<typeof LoggregatorConfig>;
+
+const MB = 1024 * 1024;
+
+export function storeLimits(store: LoggregatorConfig['store']): StoreLimits {
+  return {
+    source_bytes: store.source_mb * MB,
+    total_bytes: store.total_mb * MB,
+    retention_ms: store.retention_s * 1000,
+    memory_bytes: store.memory_mb * MB,
+  };
+}

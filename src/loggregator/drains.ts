@@ -7,9 +7,12 @@ import type { Entry } from './chunk.ts';
 import { Drain, hostOf } from './drain.ts';
 import type { LoggregatorConfig } from './config.ts';
 import { type DrainTarget, fetchDrains } from './drain-list.ts';
+import { isMetricsEndpoint } from './metrics-endpoints.ts';
 
 export interface DrainsOptions {
   fetch: () => Promise<DrainTarget[]>;
+  /** Takes what is listed among the drains and is none: where apps show metrics. */
+  onEndpoints?: (targets: readonly DrainTarget[]) => void;
   clock: Clock;
   log: Log;
   poll_ms: number;
@@ -67,7 +70,9 @@ export class Drains implements AsyncDisposable {
       return;
     }
     this.#isFailing = false;
-    const wanted = new Map(targets.map((target) => [JSON.stringify(target), target]));
+    const [endpoints = [], drains = []] = partition(targets, isMetricsEndpoint);
+    this.#options.onEndpoints?.(endpoints);
+    const wanted = new Map(drains.map((target) => [JSON.stringify(target), target]));
     for (const [key, drain] of this.#drains) if (!wanted.has(key)) this.#remove(key, drain);
     for (const [key, target] of wanted) if (!this.#drains.has(key)) this.#add(key, target);
   }
@@ -118,11 +123,16 @@ function blockListOf(networks: readonly string[]): BlockList {
   return list;
 }
 
+function partition<T>(all: readonly T[], test: (one: T) => boolean): T[][] {
+  const groups = Map.groupBy(all, test);
+  return [groups.get(true) ?? [], groups.get(false) ?? []];
+}
+
 /** The drains as configured, listed by the cloud controller. */
 export function openDrains(
   { cc_url, internal_api, drains }: Pick<LoggregatorConfig, 'cc_url' | 'internal_api' | 'drains'>,
   { clock, log }: ComponentContext,
-  onLost: DrainsOptions['onLost'],
+  { onLost, onEndpoints }: Pick<DrainsOptions, 'onLost' | 'onEndpoints'>,
 ): Drains {
   const { timeout_ms, first_retry_ms, blocked_networks } = drains;
   const opened = new Drains({
@@ -137,6 +147,7 @@ export function openDrains(
     blocked_networks,
     tell_ms: TELL_INTERVAL_MS,
     onLost,
+    ...(onEndpoints && { onEndpoints }),
   });
   void opened.poll();
   return opened;

@@ -71,10 +71,14 @@ export class Intake implements Disposable {
 
   /** Tells of a loss in the stream of the source that it befell. */
   tellLoss(source_id: string, count: number, why: string): void {
+    this.tell(source_id, `${count} messages dropped for ${source_id}, because ${why}`);
+  }
+
+  /** Says a word of our own in a source's stream. */
+  tell(source_id: string, text: string): void {
     const source = this.#source(source_id);
     const now = BigInt(Math.floor(this.#options.clock.now())) * 1_000_000n;
     const timestamp = source.lastTimestamp > now ? source.lastTimestamp + 1n : now;
-    const text = `${count} messages dropped for ${source_id}, because ${why}`;
     const origin: Origin = {
       instance_id: source.last?.instance_id ?? '0',
       tags: { ...source.last?.tags, source_type: 'LGR' },

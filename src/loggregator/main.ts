@@ -7,21 +7,24 @@ import { Bus } from '#bus/bus.ts';
 import { followRevocations } from '#bus/revocations.ts';
 import { registerRoutes } from '#bus/route-registrar.ts';
 import { createHttpServer, listen } from '#http/server.ts';
-import { StatusServer } from '#http/status-server.ts';
 import type { ComponentContext, RunningComponent } from '#kernel/component.ts';
 import { Access } from './access.ts';
+import { AppMetrics } from './app-metrics.ts';
 import { hearEnvelopes } from './bus.ts';
-import type { LoggregatorConfig } from './config.ts';
+import type { Entry } from './chunk.ts';
+import { type LoggregatorConfig, storeLimits } from './config.ts';
 import { type Drains, openDrains } from './drains.ts';
 import { Intake } from './intake.ts';
 import { LiveReaders } from './live.ts';
 import { serveLogCache, useLogErrors } from './log-cache.ts';
 import { LogStream } from './log-stream.ts';
-import { countFigures } from './metrics.ts';
+import { startStatus } from './metrics.ts';
+import { openEndpoints } from './metrics-endpoints.ts';
 import { servePromql } from './promql-http.ts';
 import { LogStore } from './store.ts';
 
-const MB = 1024 * 1024;
+/** Of requests, which have none. */
+const BODY_LIMIT_BYTES = 1024 * 1024;
 
 export async function start(config: LoggregatorConfig, context: ComponentContext): Promise<RunningComponent> {
   const { log, clock } = context;
@@ -32,47 +35,46 @@ export async function start(config: LoggregatorConfig, context: ComponentContext
       folder: config.store.folder,
       clock,
       log,
-      limits: {
-        source_bytes: config.store.source_mb * MB,
-        total_bytes: config.store.total_mb * MB,
-        retention_ms: config.store.retention_s * 1000,
-        memory_bytes: config.store.memory_mb * MB,
-      },
+      limits: storeLimits(config.store),
       onLost: (source_id, count, why) => intake.tellLoss(source_id, count, why),
     }),
   );
   const live = new LiveReaders();
-  const intake: Intake = stack.use(
-    new Intake({
-      clock,
-      source_lines_per_s: config.limits.source_lines_per_s,
-      deliver: (source_id, entries) => {
-        store.append(source_id, entries);
-        live.deliver(source_id, entries);
-        drains.deliver(source_id, entries);
-      },
+  const apps = new AppMetrics({ clock, ...config.app_metrics });
+  const deliver = (source_id: string, entries: readonly Entry[]): void => {
+    store.append(source_id, entries);
+    live.deliver(source_id, entries);
+    drains.deliver(source_id, entries);
+    apps.take(source_id, entries);
+  };
+  const { source_lines_per_s, reader_buffer_kb } = config.limits;
+  const intake: Intake = stack.use(new Intake({ clock, source_lines_per_s, deliver }));
+  const endpoints = stack.use(openEndpoints(config.app_metrics, { bus, clock, deliver, intake }));
+  const drains: Drains = stack.use(
+    openDrains(config, context, {
+      onLost: (...loss) => intake.tellLoss(...loss),
+      onEndpoints: (targets) => endpoints.want(targets),
     }),
   );
-  const drains: Drains = stack.use(openDrains(config, context, (...loss) => intake.tellLoss(...loss)));
   const access = new Access({ clock, uaa: config.uaa, cc_url: config.cc_url, ...config.access });
   stack.use(followRevocations({ bus, clock, refusers: [access] }));
-  const server = createHttpServer({ log, body_limit_bytes: MB });
+  const server = createHttpServer({ log, body_limit_bytes: BODY_LIMIT_BYTES });
   stack.defer(async () => await server.close());
   useLogErrors(server, log);
   serveLogCache(server, { store, access, clock });
   servePromql(server, { store, access, clock });
-  const reader_buffer_bytes = config.limits.reader_buffer_kb * 1024;
+  const reader_buffer_bytes = reader_buffer_kb * 1024;
   const stream = stack.use(new LogStream(server, { live, store, access, clock, reader_buffer_bytes }));
   const { port } = await listen(server, config.listen);
-  const { user, password } = config.status;
-  const status = stack.use(await StatusServer.start({ ...config.status, credentials: { user, password } }));
-  countFigures(status.registry, { store, intake, live, stream, drains });
+  const parts = { store, intake, live, stream, drains, apps, endpoints };
+  const status = stack.use(await startStatus(config.status, parts));
   stack.use(hearEnvelopes(bus, intake));
-  const uris = [config.hosts.log_cache, config.hosts.log_stream];
-  stack.use(registerRoutes({ bus, clock, routes: [{ host: config.address.ip, port, uris }] }));
+  stack.use(
+    registerRoutes({ bus, clock, routes: [{ host: config.address.ip, port, uris: Object.values(config.hosts) }] }),
+  );
   const { index, version } = config;
-  const credentials = { user, password };
-  stack.use(announceComponent({ bus, type: 'Loggregator', index, version, host: status.address, credentials }));
+  const { address: host, credentials } = status;
+  stack.use(announceComponent({ bus, type: 'Loggregator', index, version, host, credentials }));
   log.info({ port, status: status.address }, 'loggregator started');
   const running = stack.move();
   return {

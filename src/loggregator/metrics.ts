@@ -1,26 +1,42 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
+import { mergeExpositions } from '#http/exposition.ts';
+import { StatusServer } from '#http/status-server.ts';
+import type { AppMetrics } from './app-metrics.ts';
+import type { LoggregatorConfig } from './config.ts';
 import type { Drains } from './drains.ts';
 import type { Intake } from './intake.ts';
 import type { LiveReaders } from './live.ts';
 import type { LogStream } from './log-stream.ts';
+import type { MetricsEndpoints } from './metrics-endpoints.ts';
 import type { LogStore } from './store.ts';
 
-/** Puts the component's figures into its `/metrics`, read when asked for. */
-export function countFigures(
+export interface CountedParts {
+  store: LogStore;
+  intake: Intake;
+  live: LiveReaders;
+  stream: LogStream;
+  drains: Drains;
+  apps: AppMetrics;
+  endpoints: MetricsEndpoints;
+}
+
+/** The status server: the component's own figures, and behind them those of apps. */
+export async function startStatus(config: LoggregatorConfig['status'], parts: CountedParts): Promise<StatusServer> {
+  const { host, port, user, password } = config;
+  const status = await StatusServer.start({
+    host,
+    port,
+    credentials: { user, password },
+    furtherMetrics: () => mergeExpositions([{ labels: {}, exposition: parts.apps.exposition() }]),
+  });
+  countFigures(status.registry, parts);
+  return status;
+}
+
+/** Read when asked for. */
+function countFigures(
   registry: Registry,
-  {
-    store,
-    intake,
-    live,
-    stream,
-    drains,
-  }: {
-    store: LogStore;
-    intake: Intake;
-    live: LiveReaders;
-    stream: LogStream;
-    drains: Drains;
-  },
+  { store, intake, live, stream, drains, apps, endpoints }: CountedParts,
 ): void {
   const registers = [registry];
   const counter = (name: string, help: string, read: () => number): void => {
@@ -58,6 +74,9 @@ export function countFigures(
   counter('envelopes_unread', 'envelopes dropped since the reader of a stream was too slow', () => live.dropped);
   counter('drained_messages', 'log lines handed over to drains', () => drains.figures.sent);
   counter('drain_dropped_messages', 'log lines that drains did not take', () => drains.figures.dropped);
+  counter('app_series_refused', 'figures of apps that found no room', () => apps.figures.refused);
+  gauge('app_series', 'figures of apps that are shown', () => apps.figures.series);
+  gauge('metrics_endpoints', 'apps whose own metrics are read', () => endpoints.count);
   gauge('drains', 'syslog drains of apps', () => drains.figures.drains);
   gauge('streams', 'open streams', () => stream.count);
   gauge('sources', 'sources of which something is kept', () => store.figures.sources);

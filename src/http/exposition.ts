@@ -80,6 +80,15 @@ export function formatLabels(labels: Readonly<Record<string, string>>): string {
     .join(',');
 }
 
+/** The labels of a sample by their names; what is none of the format's is left out. */
+export function parseLabels(labels: string): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const [, name = '', value = ''] of labels.matchAll(/([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"/g)) {
+    found[name] = value.replace(/\\(.)/g, (_, escaped: string) => (escaped === 'n' ? '\n' : escaped));
+  }
+  return found;
+}
+
 export function joinLabels(one: string, other: string): string {
   return one === '' || other === '' ? one + other : `${one},${other}`;
 }
