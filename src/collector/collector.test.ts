@@ -4,48 +4,28 @@ import { resolve } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { Gauge } from 'prom-client';
 import { announceComponent } from '#bus/announce.ts';
-import { Bus } from '#bus/bus.ts';
+import type { Bus } from '#bus/bus.ts';
 import { componentAnnounce } from '#contracts/collector.ts';
 import { basicAuthHeader } from '#http/basic-auth.ts';
 import { StatusServer } from '#http/status-server.ts';
-import { systemClock } from '#kernel/clock.ts';
-import type { RunningComponent } from '#kernel/component.ts';
 import { loadConfig } from '#kernel/config.ts';
-import { silentLog } from '#kernel/log.ts';
 import { eventually } from '#testing/eventually.ts';
-import { TestNats } from '#testing/nats.ts';
 import { CollectorConfig } from './config.ts';
 import { parseExposition } from '#http/exposition.ts';
-import { start } from './main.ts';
 import type { ComponentView } from './registry.ts';
-
-const login = { user: 'collector', password: 'secret' };
+import { login, TestCollector } from './testing.ts';
 
 describe('the collector', () => {
-  let nats: TestNats;
+  let running: TestCollector;
   let bus: Bus;
-  let running: RunningComponent;
   before(async () => {
-    nats = await TestNats.start();
-    bus = await Bus.connect({ servers: [nats.url], name: 'test', log: silentLog });
-    const config = CollectorConfig.parse({
-      nats_servers: [nats.url],
-      listen: { port: 0 },
-      login,
-      status: { user: 'own', password: 'own' },
-      intervals: { discover_s: 0.2, varz_s: 0.1, healthz_s: 0.1, local_metrics_s: 0.1, prune_s: 60 },
-      history: { step_s: 1, retention_s: 60 },
-    });
-    running = await start(config, { log: silentLog, clock: systemClock });
+    running = await TestCollector.start();
+    ({ bus } = running);
   });
-  after(async () => {
-    await running[Symbol.asyncDispose]();
-    await bus[Symbol.asyncDispose]();
-    await nats[Symbol.asyncDispose]();
-  });
+  after(async () => await running[Symbol.asyncDispose]());
 
   const get = async (path: string, authorization = basicAuthHeader(login)): Promise<Response> =>
-    await fetch(`${running.addresses['http']}${path}`, { headers: { authorization } });
+    await fetch(`${running.url}${path}`, { headers: { authorization } });
   const component = async (type: string, index = 0): Promise<ComponentView | undefined> => {
     const all = (await (await get('/components')).json()) as ComponentView[];
     return all.find((view) => view.type === type && view.index === index);
@@ -138,7 +118,9 @@ describe('the collector', () => {
       return series !== undefined && series.points.length >= 2 && series.points;
     });
     assert.equal(points[0]?.[1], 5);
-    assert.equal((points[1]?.[0] ?? 0) - (points[0]?.[0] ?? 0), 1000);
+    const step_ms = (points[1]?.[0] ?? 0) - (points[0]?.[0] ?? 0);
+    // A step at which a busy machine asked nobody is left out.
+    assert.ok(step_ms > 0 && step_ms % 1000 === 0, String(step_ms));
     assert.ok(((await (await get('/series')).json()) as string[]).includes('nats_ping_seconds'));
   });
 

@@ -1,6 +1,13 @@
 import type { Clock } from '#kernel/clock.ts';
 import type { Log } from '#kernel/log.ts';
-import { type Exposition, formatLabels, joinLabels, mergeExpositions } from '#http/exposition.ts';
+import {
+  type Exposition,
+  formatLabels,
+  type LabelledExposition,
+  joinLabels,
+  mergeExpositions,
+} from '#http/exposition.ts';
+import { expositionOf, type Forecast, forecasts } from './forecast.ts';
 import type { History, SeriesView } from './history.ts';
 import { pollFigures, pollHealth } from './poll.ts';
 import type { Component, ComponentView, Registry } from './registry.ts';
@@ -45,13 +52,23 @@ export class Collector {
 
   /** Prometheus text of all components, with what the collector itself says of each. */
   metrics(): string {
+    return mergeExpositions(this.expositions());
+  }
+
+  /** The same as data: what is said, and whose it is. */
+  expositions(): LabelledExposition[] {
     const components = this.#options.registry.all();
-    return mergeExpositions([
-      { labels: {}, exposition: aboutComponents(components) },
+    return [
+      { labels: {}, exposition: [...aboutComponents(components), ...expositionOf(this.forecasts())] },
       ...components.flatMap((component) =>
         component.exposition ? [{ labels: labelsOf(component), exposition: component.exposition }] : [],
       ),
-    ]);
+    ];
+  }
+
+  /** What of the machine fills up if it goes on like this, the first first. */
+  forecasts(): Forecast[] {
+    return forecasts(this.#options.history, this.#options.clock.now());
   }
 
   series(name: string, label: string): SeriesView[] {

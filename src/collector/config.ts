@@ -37,6 +37,25 @@ export const CollectorConfig = z.strictObject({
       memory_mb: z.number().positive().default(24).describe('series beyond it are shown but not kept, and counted'),
     })
     .prefault({}),
+  remote_write: z
+    .strictObject({
+      url: z.url({ protocol: /^https?$/ }),
+      headers: z.record(z.string(), z.string()).default({}).describe('such as Authorization'),
+      interval_s: seconds.default(15),
+      timeout_ms: z.number().int().positive().default(10_000),
+      max_rounds: z
+        .number()
+        .int()
+        .positive()
+        .default(40)
+        .describe('kept while the receiver is away; then the oldest go'),
+      labels: z
+        .record(z.string(), z.string())
+        .default({})
+        .describe('added to every figure, such as the platform’s name'),
+    })
+    .optional()
+    .describe('where all figures are pushed to, beside being shown; off when left out'),
   disks: z.array(z.string()).default(['/']).describe('folders whose file systems are measured'),
 });
 export type CollectorConfig = z.output<typeof CollectorConfig>;

@@ -1,3 +1,5 @@
+import { Gauge, type Registry } from 'prom-client';
+
 export interface HistoryOptions {
   /** ms between two points. */
   step_ms: number;
@@ -138,5 +140,24 @@ export class History {
 
   names(): string[] {
     return [...new Set([...this.#rings.values()].map(({ name }) => name))].sort();
+  }
+}
+
+/** What the history itself takes, for `/metrics`. */
+export function measureHistory(registry: Registry, history: History): void {
+  const figures: [string, string, () => number][] = [
+    ['collector_series', 'series of which a history is kept', () => history.figures.series],
+    ['collector_history_bytes', 'memory of that history', () => history.figures.bytes],
+    ['collector_refused_points', 'points that found no room in that history', () => history.figures.refused],
+  ];
+  for (const [name, help, read] of figures) {
+    void new Gauge({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(read());
+      },
+    });
   }
 }

@@ -5,15 +5,18 @@
 import { Gauge } from 'prom-client';
 import { announceComponent } from '#bus/announce.ts';
 import { Bus } from '#bus/bus.ts';
+import { LogEmitter } from '#bus/log-emitter.ts';
 import { createHttpServer, listen } from '#http/server.ts';
 import { StatusServer } from '#http/status-server.ts';
 import type { ComponentContext, RunningComponent } from '#kernel/component.ts';
+import { AppCounts } from './app-counts.ts';
 import { discover, hearComponents, pingBus } from './bus.ts';
 import { Collector } from './collector.ts';
 import type { CollectorConfig } from './config.ts';
-import { History } from './history.ts';
+import { History, measureHistory } from './history.ts';
 import { measureHost } from './host.ts';
 import { serveCollector } from './http.ts';
+import { startPush } from './push.ts';
 import { Registry } from './registry.ts';
 
 export async function start(config: CollectorConfig, context: ComponentContext): Promise<RunningComponent> {
@@ -35,25 +38,14 @@ export async function start(config: CollectorConfig, context: ComponentContext):
   const { port } = await listen(server, config.listen);
   const { user, password } = config.status;
   const status = stack.use(await StatusServer.start({ ...config.status, credentials: { user, password } }));
-  const registers = [status.registry];
-  measureHost(status.registry, config.disks);
+  const { registry: figures } = status;
+  measureHost(figures, config.disks);
+  const registers = [figures];
   const ping = new Gauge({ name: 'nats_ping_seconds', help: 'time the message bus takes to answer', registers });
-  void new Gauge({
-    name: 'collector_series',
-    help: 'series of which a history is kept',
-    registers,
-    collect() {
-      this.set(history.figures.series);
-    },
-  });
-  void new Gauge({
-    name: 'collector_history_bytes',
-    help: 'memory of that history',
-    registers,
-    collect() {
-      this.set(history.figures.bytes);
-    },
-  });
+  measureHistory(figures, history);
+  if (config.remote_write) stack.use(startPush(config.remote_write, { collector, clock, log, registry: figures }));
+  const emitter = stack.use(new LogEmitter({ publisher: bus }));
+  stack.use(new AppCounts({ emitter, clock, registry: figures })).hear(bus);
   stack.use(hearComponents(bus, registry, clock));
   const { index, version } = config;
   const credentials = { user, password };

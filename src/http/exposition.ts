@@ -18,6 +18,11 @@ export interface Family {
 
 export type Exposition = readonly Family[];
 
+export interface LabelledExposition {
+  labels: Readonly<Record<string, string>>;
+  exposition: Exposition;
+}
+
 const SAMPLE = /^([a-zA-Z_:][\w:]*)\s*(?:\{(.*)\})?\s+(\S+)(?:\s+-?\d+)?\s*$/;
 const SUFFIXES: Readonly<Record<string, readonly string[]>> = {
   histogram: ['_bucket', '_sum', '_count'],
@@ -52,9 +57,7 @@ export function parseExposition(text: string, max_samples: number): Exposition {
 }
 
 /** Several expositions as one: each family once, its samples labelled by whose they are. */
-export function mergeExpositions(
-  parts: readonly { labels: Readonly<Record<string, string>>; exposition: Exposition }[],
-): string {
+export function mergeExpositions(parts: readonly LabelledExposition[]): string {
   const families = new Map<string, { help: string; type: string; lines: string[] }>();
   for (const { labels, exposition } of parts) {
     const own = formatLabels(labels);

@@ -10,6 +10,12 @@ export interface AppMetricsOptions {
   max_series_per_app: number;
 }
 
+interface App {
+  series: Map<string, Series>;
+  /** Not all who send figures of an app know what it is called. */
+  names: Readonly<Record<string, string>>;
+}
+
 interface Series {
   name: string;
   labels: Readonly<Record<string, string>>;
@@ -23,7 +29,8 @@ const COUNTER_SILENCE_MS = 15 * 60_000;
 const GAUGE_SILENCE_MS = 2 * 60_000;
 const GUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/;
 /** Of the platform's tags those that say whose the figure is; others change with each instance and would only make series. */
-const OWN_TAGS = ['app_name', 'space_name', 'organization_name', 'process_id', 'process_type'];
+const NAME_TAGS = ['app_name', 'space_name', 'organization_name'];
+const OWN_TAGS = [...NAME_TAGS, 'process_id', 'process_type'];
 const FIGURE_TAGS = ['status_class', 'le', 'router'];
 const PLATFORM_TAGS = new Set([...OWN_TAGS, 'app_id', 'source_type', 'instance_id', 'process_instance_id']);
 const UNIT_SUFFIX: Readonly<Record<string, string>> = {
@@ -38,7 +45,7 @@ const UNIT_SUFFIX: Readonly<Record<string, string>> = {
  */
 export class AppMetrics {
   readonly #options: AppMetricsOptions;
-  readonly #apps = new Map<string, Map<string, Series>>();
+  readonly #apps = new Map<string, App>();
   #count = 0;
   #refused = 0;
 
@@ -60,7 +67,9 @@ export class AppMetrics {
 
   exposition(): Exposition {
     this.#prune();
-    const all = [...this.#apps.values()].flatMap((series) => [...series.values()]);
+    const all = [...this.#apps.values()].flatMap(({ series, names }) =>
+      [...series.values()].map((one) => ({ ...one, labels: { ...one.labels, ...names } })),
+    );
     const histograms = new Set(all.filter(isBucket).map(({ name }) => name.slice(0, -'_bucket'.length)));
     const families = new Map<string, Family>();
     for (const series of all) {
@@ -107,31 +116,32 @@ export class AppMetrics {
     const at_ms = this.#options.clock.monotonic();
     const labels = labelsOf(source_id, origin.instance_id, origin.tags);
     const key = `${name} ${JSON.stringify(labels)}`;
-    const app = this.#apps.get(source_id) ?? new Map<string, Series>();
-    const known = app.get(key);
+    const app: App = this.#apps.get(source_id) ?? { series: new Map(), names: {} };
+    if (labels['app_name'] !== undefined) app.names = picked(labels, NAME_TAGS);
+    const known = app.series.get(key);
     if (known) {
       known.value = value(known.value);
       known.at_ms = at_ms;
       return;
     }
-    if (this.#count >= this.#options.max_series || app.size >= this.#options.max_series_per_app) {
+    if (this.#count >= this.#options.max_series || app.series.size >= this.#options.max_series_per_app) {
       this.#refused += 1;
       return;
     }
-    app.set(key, { name, labels, isCounter, value: value(0), at_ms });
+    app.series.set(key, { name, labels, isCounter, value: value(0), at_ms });
     this.#apps.set(source_id, app);
     this.#count += 1;
   }
 
   #prune(): void {
     const now = this.#options.clock.monotonic();
-    for (const [source_id, app] of this.#apps) {
-      for (const [key, { isCounter, at_ms }] of app) {
+    for (const [source_id, { series }] of this.#apps) {
+      for (const [key, { isCounter, at_ms }] of series) {
         if (now - at_ms <= (isCounter ? COUNTER_SILENCE_MS : GAUGE_SILENCE_MS)) continue;
-        app.delete(key);
+        series.delete(key);
         this.#count -= 1;
       }
-      if (app.size === 0) this.#apps.delete(source_id);
+      if (series.size === 0) this.#apps.delete(source_id);
     }
   }
 }
@@ -144,17 +154,17 @@ function prefixed(name: string, isOwn: boolean): string {
   return `${isOwn ? 'app' : 'custom'}_${name.replace(/[^a-zA-Z0-9_]/g, '_')}`;
 }
 
+function picked(tags: Readonly<Record<string, string>>, names: readonly string[]): Record<string, string> {
+  return Object.fromEntries(names.flatMap((name) => (tags[name] === undefined ? [] : [[name, tags[name]]])));
+}
+
 function labelsOf(
   app_id: string,
   instance_index: string,
   tags: Readonly<Record<string, string>>,
 ): Record<string, string> {
-  const labels: Record<string, string> = { app_id, instance_index };
-  for (const tag of OWN_TAGS) if (tags[tag] !== undefined) labels[tag] = tags[tag];
-  if (tags['source_type'] !== APP_METRICS_SOURCE_TYPE) {
-    for (const tag of FIGURE_TAGS) if (tags[tag] !== undefined) labels[tag] = tags[tag];
-    return labels;
-  }
+  const labels: Record<string, string> = { app_id, instance_index, ...picked(tags, OWN_TAGS) };
+  if (tags['source_type'] !== APP_METRICS_SOURCE_TYPE) return { ...labels, ...picked(tags, FIGURE_TAGS) };
   for (const [tag, value] of Object.entries(tags)) {
     const name = tag.replace(/[^a-zA-Z0-9_]/g, '_');
     if (!PLATFORM_TAGS.has(tag)) labels[name in labels ? `exported_${name}` : name] = value;

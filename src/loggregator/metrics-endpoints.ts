@@ -129,7 +129,7 @@ export class MetricsEndpoints implements Disposable {
           host: route.host,
           port: route.port,
           uri: (route.uris[0] ?? '').split('/')[0] ?? '',
-          tags: route.tags ?? {},
+          tags: Object.fromEntries(Object.entries(route.tags ?? {}).filter(([tag]) => tag !== 'component')),
           heardAt_ms: clock.monotonic(),
           isFailing: this.#instances.get(key)?.isFailing ?? false,
         });
