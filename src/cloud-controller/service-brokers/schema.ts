@@ -40,4 +40,4 @@ export const UpdateServiceBroker = z.strictObject({
   metadata: MetadataUpdate.optional(),
 });
 
-export const BROKER_LIST: ListSpec = { filters: ['names', 'space_guids'], order: ['name'], labels: true };
+export const BROKER_LIST: ListSpec = { filters: ['guids', 'names', 'space_guids'], order: ['name'], labels: true };

@@ -170,6 +170,10 @@ describe('service brokers', () => {
     const { admin } = services.cc;
     const instance = await services.instance('staying');
     const broker_guid = (await admin.get('/v3/service_brokers?names=the-broker')).string('resources.0.guid');
+    for (const list of ['service_brokers', 'service_offerings', 'service_plans']) {
+      const [guid] = (await admin.get(`/v3/${list}`)).each('guid');
+      assert.deepEqual((await admin.get(`/v3/${list}?guids=${String(guid)}`)).each('guid'), [guid]);
+    }
     const [service] = CATALOG.services;
     const good = services.broker.catalog;
     services.broker.catalog = {

@@ -58,7 +58,11 @@ export async function listServiceBrokers(
   return await selectPage(statement, {
     query,
     table: 'service_brokers',
-    filters: { names: 'service_brokers.name', space_guids: 'service_brokers.space_guid' },
+    filters: {
+      guids: 'service_brokers.guid',
+      names: 'service_brokers.name',
+      space_guids: 'service_brokers.space_guid',
+    },
   });
 }
 

@@ -19,6 +19,7 @@ import { findServiceOffering, listServiceOfferings, type ServiceOffering, update
 const FIELDS: FieldSpec = { service_broker: ['guid', 'name'] };
 const LIST: ListSpec = {
   filters: [
+    'guids',
     'names',
     'broker_catalog_ids',
     'service_broker_guids',

@@ -61,6 +61,7 @@ export async function listServiceOfferings(
     query,
     table: 'service_offerings',
     filters: {
+      guids: 'service_offerings.guid',
       names: isOneOfNames('service_offerings.name'),
       broker_catalog_ids: 'service_offerings.catalog_id',
       service_broker_guids: 'service_offerings.service_broker_guid',

@@ -37,6 +37,7 @@ const FIELDS: FieldSpec = { 'service_offering.service_broker': ['guid', 'name'] 
 const INCLUDE = ['space.organization', 'service_offering'];
 const LIST: ListSpec = {
   filters: [
+    'guids',
     'names',
     'broker_catalog_ids',
     'space_guids',

@@ -68,6 +68,7 @@ export async function listServicePlans(db: Db, query: ListQuery, viewer: PlanVie
     query,
     table: 'service_plans',
     filters: {
+      guids: 'service_plans.guid',
       names: isOneOfNames('service_plans.name'),
       broker_catalog_ids: 'service_plans.catalog_id',
       space_guids: (guids) => canUseIn({ space_guids: guids }),
