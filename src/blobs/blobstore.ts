@@ -1,8 +1,9 @@
 import type { Readable } from 'node:stream';
 import { AppError } from '#kernel/errors.ts';
 
-export const BUCKETS = ['cc-packages', 'cc-droplets', 'cc-buildpacks', 'cc-resources'] as const;
 /** Packages, droplets and staging caches, buildpacks, and the files of packages by their SHA-1. */
+export const CC_BUCKETS = ['cc-packages', 'cc-droplets', 'cc-buildpacks', 'cc-resources'] as const;
+const BUCKETS = [...CC_BUCKETS, 'service-backups'] as const;
 export type Bucket = (typeof BUCKETS)[number];
 
 export class BlobNotFound extends AppError {

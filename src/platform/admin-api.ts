@@ -1,7 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { request } from 'undici';
 import { basicAuthHeader } from '#http/basic-auth.ts';
 import { AppError } from '#kernel/errors.ts';
 import type { PlatformPlan } from './plan.ts';
+
+const JOB_LIMIT_MS = 60_000;
 
 /** The platform's own calls of its API, as admin, past the router: for status and for settings of the first start. */
 export class AdminApi {
@@ -32,19 +35,49 @@ export class AdminApi {
     return (body as { resources: T[] }).resources;
   }
 
+  async post(path: string, body: object): Promise<void> {
+    await this.#change('POST', path, body);
+  }
+
+  async delete(path: string): Promise<void> {
+    await this.#change('DELETE', path);
+  }
+
   async patch(path: string, change: object): Promise<void> {
+    await this.#change('PATCH', path, change);
+  }
+
+  /** Waits for the end of the job, where the answer names one. */
+  async #change(method: 'POST' | 'PATCH' | 'DELETE', path: string, body?: object): Promise<void> {
     const headers = { authorization: this.#authorization, 'content-type': 'application/json' };
-    await call(this.#base + path, { method: 'PATCH', body: JSON.stringify(change), headers });
+    const { location } = await ask(this.#base + path, { method, headers, ...(body && { body: JSON.stringify(body) }) });
+    if (location === undefined || !location.includes('/v3/jobs/')) return;
+    const job = this.#base + new URL(location).pathname;
+    for (let waited = 0; ; waited += 50) {
+      const { state, errors } = (await call(job, { headers })) as { state: string; errors: { detail: string }[] };
+      if (state === 'COMPLETE') return;
+      if (state === 'FAILED' || waited > JOB_LIMIT_MS)
+        throw new AppError('api_refused', `${method} ${path} failed: ${errors[0]?.detail ?? state}`);
+      await sleep(50);
+    }
   }
 }
 
-async function call(url: string, options: NonNullable<Parameters<typeof request>[1]>): Promise<unknown> {
+type CallOptions = NonNullable<Parameters<typeof request>[1]>;
+
+async function call(url: string, options: CallOptions): Promise<unknown> {
+  const { text } = await ask(url, options);
+  return JSON.parse(text);
+}
+
+async function ask(url: string, options: CallOptions): Promise<{ text: string; location: string | undefined }> {
   const response = await request(url, { headersTimeout: 10_000, ...options });
   const text = await response.body.text();
+  const location = response.headers['location'];
   if (response.statusCode >= 400)
     throw new AppError(
       'api_refused',
       `${new URL(url).pathname} answered ${response.statusCode}: ${text.slice(0, 300)}`,
     );
-  return JSON.parse(text);
+  return { text, location: typeof location === 'string' ? location : undefined };
 }

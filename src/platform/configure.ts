@@ -5,6 +5,7 @@ import type { CertificateFiles } from './certificates.ts';
 import { projectRoot } from './home.ts';
 import { reachFile } from './reach.ts';
 import type { RoleName } from './roles.ts';
+import { servicesAddress } from './services-address.ts';
 import { deaName, STACK, type PlatformPlan } from './plan.ts';
 
 /** The CA bundle of a Debian machine: what the machine trusts, containers trust. */
@@ -76,6 +77,7 @@ function componentConfigs(inputs: ConfigInputs): [RoleName, object][] {
     ['warden', wardenConfig(inputs)],
     ['loggregator', loggregatorConfig(inputs)],
     ['collector', collectorConfig(inputs)],
+    ['brokers', brokersConfig(inputs)],
   ];
 }
 
@@ -214,5 +216,30 @@ function collectorConfig(inputs: ConfigInputs): object {
     listen: { host: '127.0.0.1', port: plan.ports.collector },
     login: statusLogin(plan),
     disks: [plan.home.folder],
+  };
+}
+
+/** Who the cloud controller is to our brokers. */
+export const brokersLogin = ({ secrets }: PlatformPlan): { user: string; password: string } => ({
+  user: 'cloud-controller',
+  password: secrets.brokers_password,
+});
+
+function brokersConfig(inputs: ConfigInputs): object {
+  const { plan, database_url } = inputs;
+  const { settings, home, secrets, ports } = plan;
+  return {
+    ...shared(inputs),
+    listen: { host: '127.0.0.1', port: ports.brokers },
+    login: brokersLogin(plan),
+    database: { url: database_url('brokers') },
+    credential_key: secrets.brokers_credential_key,
+    address: servicesAddress(settings.network_pool),
+    client_network: settings.network_pool,
+    state_folder: home.services,
+    cgroup: `ingot-${settings.name}-services`,
+    blobstore: { kind: 'folder', folder: home.blobs },
+    log_level: settings.log_level,
+    ...Object.fromEntries(settings.services.map((name) => [name, {}])),
   };
 }

@@ -1,10 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { endEngines } from '#brokers/remove.ts';
+import { systemClock } from '#kernel/clock.ts';
 import { AppError } from '#kernel/errors.ts';
 import { createLog } from '#kernel/log.ts';
 import type { Home } from './home.ts';
 import { editHostsFile } from './hosts-file.ts';
 import { isAlive } from './process-record.ts';
 import { PlatformDown, supervisorOf } from './reach.ts';
+import { removeServicesAddress } from './services-address.ts';
 import { readSettings } from './settings.ts';
 import { Supervisor } from './supervisor.ts';
 
@@ -32,5 +35,8 @@ export async function down(home: Home): Promise<void> {
 /** What a supervisor that was killed could not do itself. */
 export async function cleanUp(home: Home): Promise<void> {
   await new Supervisor(home, createLog({ component: 'supervisor', level: 'error' })).endLeftovers();
-  editHostsFile(readSettings(home).name, []);
+  await endEngines(home.services, systemClock);
+  const settings = readSettings(home);
+  await removeServicesAddress(settings);
+  editHostsFile(settings.name, []);
 }

@@ -53,6 +53,14 @@ export class Home {
   get loggregator(): string {
     return join(this.folder, 'loggregator');
   }
+  /** Data of the services that our brokers make, and which of their servers run. */
+  get services(): string {
+    return join(this.folder, 'services');
+  }
+  /** What of our brokers the marketplace has been given. */
+  get offered(): string {
+    return join(this.folder, 'offered.json');
+  }
   get logs(): string {
     return join(this.folder, 'logs');
   }

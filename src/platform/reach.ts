@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { AppError } from '#kernel/errors.ts';
 import type { Home } from './home.ts';
 import { isAlive, listProcesses, type ProcessRecord } from './process-record.ts';
-import { readPorts, readSettings } from './settings.ts';
+import { type InternalPorts, readPorts, readSettings } from './settings.ts';
 import { readSecrets } from './secrets.ts';
 import type { PlatformPlan } from './plan.ts';
 
@@ -28,5 +28,7 @@ export function runningPlan(home: Home): PlatformPlan {
   const ports = readPorts(home);
   if (!supervisorOf(home) || !ports) throw new PlatformDown(home);
   const reach = Reach.parse(JSON.parse(readFileSync(reachFile(home), 'utf8')));
-  return { home, settings: readSettings(home), secrets: readSecrets(home), ports, ...reach };
+  // One that is up has chosen all of them.
+  const all = ports as InternalPorts;
+  return { home, settings: readSettings(home), secrets: readSecrets(home), ports: all, ...reach };
 }

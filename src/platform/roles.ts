@@ -28,6 +28,8 @@ export const ROLES = {
   warden: async () => role((await import('#warden/config.ts')).WardenConfig, (await import('#warden/main.ts')).start),
   loggregator: async () =>
     role((await import('#loggregator/config.ts')).LoggregatorConfig, (await import('#loggregator/main.ts')).start),
+  brokers: async () =>
+    role((await import('#brokers/config.ts')).BrokersConfig, (await import('#brokers/main.ts')).start),
   collector: async () =>
     role((await import('#collector/config.ts')).CollectorConfig, (await import('#collector/main.ts')).start),
 } as const;

@@ -14,6 +14,8 @@ const Secrets = z.object({
   internal_api_password: secret,
   status_password: secret,
   encryption_key: secret.describe('of the credentials of services, in the database'),
+  brokers_password: secret.describe('what the cloud controller logs in to our service brokers with'),
+  brokers_credential_key: secret.describe('what all passwords that our brokers hand out are made of'),
   uaa_clients: z.strictObject({
     cloud_controller_username_lookup: secret,
     'cc-service-dashboards': secret,
@@ -48,6 +50,8 @@ function makeSecrets(): Secrets {
     internal_api_password: random(),
     status_password: random(),
     encryption_key: random(),
+    brokers_password: random(),
+    brokers_credential_key: random(),
     uaa_clients: {
       cloud_controller_username_lookup: random(),
       'cc-service-dashboards': random(),

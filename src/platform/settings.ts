@@ -6,6 +6,10 @@ import { ReservablePorts } from '#contracts/tcp-routes.ts';
 import { loadConfig } from '#kernel/config.ts';
 import type { Home } from './home.ts';
 
+/** The brokers that we ship. */
+export const SERVICES = ['postgresql'] as const;
+export type ServiceName = (typeof SERVICES)[number];
+
 /** What one may choose of a platform on one machine; kept in `platform.yml` of its home. */
 export const PlatformSettings = z.strictObject({
   name: z
@@ -36,6 +40,10 @@ export const PlatformSettings = z.strictObject({
   log_level: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   edit_hosts_file: z.boolean().default(true).describe('list the system hosts in /etc/hosts while the platform is up'),
   push_welcome: z.boolean().default(true).describe('push the sample app at the first start'),
+  services: z
+    .array(z.enum(SERVICES))
+    .default([...SERVICES])
+    .describe('service brokers of our own that are in the marketplace; an empty list switches them off'),
   staging_env: z
     .record(z.string(), z.string())
     .default({})
@@ -61,13 +69,14 @@ export const INTERNAL_PORTS = [
   'loggregator',
   'collector',
   'router_status',
+  'brokers',
 ] as const;
 export type InternalPorts = Record<(typeof INTERNAL_PORTS)[number], number>;
 
-const InternalPortsFile = z.record(z.enum(INTERNAL_PORTS), z.number().int());
+const InternalPortsFile = z.partialRecord(z.enum(INTERNAL_PORTS), z.number().int());
 
-/** The ports chosen at an earlier start; undefined at the first. */
-export function readPorts(home: Home): InternalPorts | undefined {
+/** The ports chosen at an earlier start; undefined at the first. An earlier version had fewer. */
+export function readPorts(home: Home): Partial<InternalPorts> | undefined {
   if (!existsSync(home.ports)) return undefined;
   return InternalPortsFile.parse(JSON.parse(readFileSync(home.ports, 'utf8')));
 }

@@ -14,16 +14,21 @@ import { databaseUrl, ensureDatabases, preparePostgres } from './postgres.ts';
 import { deaName, planPlatform, STACK, type PlatformPlan } from './plan.ts';
 import { checkMachine, PreflightFailed } from './preflight.ts';
 import { forgetProcess, isAlive, listProcesses, recordProcess } from './process-record.ts';
+import { marketplaceNote, offerServices } from './marketplace.ts';
 import type { Progress } from './progress.ts';
 import type { RoleName } from './roles.ts';
+import { addServicesAddress, removeServicesAddress } from './services-address.ts';
 import type { PlatformSettings } from './settings.ts';
 import { ensureStack } from './stack.ts';
 import { Supervisor, type ChildSpec } from './supervisor.ts';
 
-const DATABASES = ['uaa', 'cloud_controller'];
+const DATABASES = ['uaa', 'cloud_controller', 'brokers'];
 
 /** Which roles share a process on one machine: few processes to save memory; the router alone, for its speed. */
 const CONTROL_PLANE: readonly RoleName[] = ['uaa', 'cloud-controller', 'health-manager', 'loggregator', 'collector'];
+
+const controlPlane = ({ settings }: PlatformPlan): readonly RoleName[] =>
+  settings.services.length === 0 ? CONTROL_PLANE : [...CONTROL_PLANE, 'brokers'];
 
 export interface UpSummary {
   api: string;
@@ -84,9 +89,12 @@ export async function bringUp(options: {
       editHostsFile(settings.name, systemHosts(settings.domain));
       undo.defer(() => editHostsFile(settings.name, []));
     }
+    await addServicesAddress(settings);
+    undo.defer(async () => await removeServicesAddress(settings));
     await progress.phase('platform', async () => await startRoles(plan, supervisor));
     const { api } = componentUrls(plan);
     await progress.phase('API through the router', async () => await untilServes(plan, '/v3/info'));
+    await progress.phase('marketplace', async () => await offerServices(plan), marketplaceNote);
     const app = await firstApp(plan, progress);
     const stop = async (): Promise<void> => await undo.disposeAsync();
     // Stopping the DEA by USR1 ends its instances with their grace first; the rest follows in reverse order.
@@ -137,7 +145,7 @@ async function startRoles(plan: PlatformPlan, supervisor: Supervisor): Promise<v
   const { config } = plan.home;
   const deas = Array.from({ length: plan.settings.deas }, (_, index) => deaName(index));
   await Promise.all([
-    supervisor.start(roleSpec(plan, 'control', CONTROL_PLANE, config)),
+    supervisor.start(roleSpec(plan, 'control', controlPlane(plan), config)),
     supervisor.start(roleSpec(plan, 'router', ['router'], config)),
     supervisor.start(roleSpec(plan, 'warden', ['warden'], config)).then(async () => {
       await Promise.all(

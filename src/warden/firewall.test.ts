@@ -81,8 +81,8 @@ test('addresses, networks and ranges are read and written as they are', () => {
   assert.deepEqual(parseDestination('10.0.0.7/8'), parseDestination('10.0.0.0-10.255.255.255'));
 });
 
-test('each container has a /30 of its own', () => {
-  assert.equal(slotsIn(pool), 256);
-  const last = placeOf(255, 'x', pool);
-  assert.deepEqual([last.host_ip, last.container_ip, last.interface], ['10.254.3.253', '10.254.3.254', 'wx-73']);
+test('each container has a /30 of its own, and the last one of the pool is for services of the host', () => {
+  assert.equal(slotsIn(pool), 255);
+  const last = placeOf(254, 'x', pool);
+  assert.deepEqual([last.host_ip, last.container_ip, last.interface], ['10.254.3.249', '10.254.3.250', 'wx-72']);
 });

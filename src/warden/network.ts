@@ -36,8 +36,9 @@ export function placeOf(slot: number, name: string, pool: AddressRange): Place {
   };
 }
 
+/** The last /30 is nobody's: the platform takes an address of it for services that containers may be let through to. */
 export function slotsIn(pool: AddressRange): number {
-  return Math.floor((pool.last - pool.first + 1) / 4);
+  return Math.floor((pool.last - pool.first + 1) / 4) - 1;
 }
 
 /**

@@ -1,5 +1,5 @@
 import { sql } from 'kysely';
-import { type Blobstore, BUCKETS, type Bucket } from '#blobs/blobstore.ts';
+import { type Blobstore, CC_BUCKETS } from '#blobs/blobstore.ts';
 import type { Clock } from '#kernel/clock.ts';
 import { describeError } from '#kernel/errors.ts';
 import type { Log } from '#kernel/log.ts';
@@ -52,7 +52,7 @@ export class Janitor implements AsyncDisposable {
           delete from tasks where state in ('SUCCEEDED', 'FAILED')
             and updated_at < now() - make_interval(days => ${this.#options.task_retention_days})`.execute(trx);
       });
-      for (const bucket of BUCKETS) await this.#collect(bucket);
+      for (const bucket of CC_BUCKETS) await this.#collect(bucket);
     } catch (error) {
       log.warn({ error: describeError(error) }, 'clearing away failed');
     }
@@ -63,7 +63,7 @@ export class Janitor implements AsyncDisposable {
     await this.#round;
   }
 
-  async #collect(bucket: Bucket): Promise<void> {
+  async #collect(bucket: CcBucket): Promise<void> {
     const { blobs, clock, log } = this.#options;
     const oldest = clock.now() - (bucket === 'cc-resources' ? RESOURCE_KEPT_MS : BLOB_GRACE_MS);
     let old: string[] = [];
@@ -81,12 +81,14 @@ export class Janitor implements AsyncDisposable {
     if (collected > 0) log.info({ bucket, collected }, 'blobs collected');
   }
 
-  async #referred(bucket: Bucket, keys: readonly string[]): Promise<Set<string>> {
+  async #referred(bucket: CcBucket, keys: readonly string[]): Promise<Set<string>> {
     if (keys.length === 0 || bucket === 'cc-resources') return new Set();
     const { rows } = await REFERRED[bucket](keys).execute(this.#options.db);
     return new Set(rows.map(({ key }) => key));
   }
 }
+
+type CcBucket = (typeof CC_BUCKETS)[number];
 
 const REFERRED = {
   'cc-packages': (keys: readonly string[]) => sql<{ key: string }>`

@@ -1,0 +1,26 @@
+import { createHash } from 'node:crypto';
+
+/** What PostgreSQL calls an instance's things. */
+export interface DatabaseNames {
+  database: string;
+  /** Owns everything in it; nobody logs in as it. */
+  owner: string;
+  /** May read and delete: what bindings are while the database is over its size. */
+  limited: string;
+  /** Logs in for backups and restores. */
+  maintenance: string;
+}
+
+export function namesOf(instance_guid: string): DatabaseNames {
+  const id = shortOf(instance_guid);
+  return { database: `db_${id}`, owner: `owner_${id}`, limited: `limited_${id}`, maintenance: `maint_${id}` };
+}
+
+/** The role of a binding. */
+export const roleOf = (binding_guid: string): string => `u_${shortOf(binding_guid)}`;
+
+/** 32 hexadecimal digits: those of a UUID, else of a digest. Platforms may name things as they like. */
+export function shortOf(guid: string): string {
+  const bare = guid.replaceAll('-', '').toLowerCase();
+  return /^[0-9a-f]{32}$/.test(bare) ? bare : createHash('sha256').update(guid).digest('hex').slice(0, 32);
+}

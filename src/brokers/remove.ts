@@ -1,0 +1,1 @@
+export { endRecorded as endEngines } from './engines/record.ts';
