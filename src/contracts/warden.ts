@@ -3,7 +3,7 @@
  * replies below. An error is `{"error":{"code","message"}}` with the status of WARDEN_ERRORS, and comes back out of the
  * client as the same class (http/warden-client.ts).
  *
- * GET    /ping                                        200 {}
+ * GET    /ping                                        WardenFacts
  * GET    /containers                                  ContainerList
  * POST   /containers                                  CreateRequest → CreateReply
  * GET    /containers/:handle                          ContainerInfo
@@ -18,6 +18,7 @@
  * PUT    /containers/:handle/net_out                  NetOutRequest → {}; replaces all egress rules in one transaction
  * PUT    /containers/:handle/limits                   LimitRequest → ContainerLimits, those in force
  * POST   /layers                                      LayerRequest → {}; whiteouts of an unpacked image layer become overlay's, in place
+ * PUT    /network                                     NetworkState → {}; which containers find and reach one another
  * PUT    /containers/:handle/files?path=              tar stream in, unpacked below `path` as vcap (copy_in)
  * GET    /containers/:handle/files?path=              tar stream of `path` (copy_out)
  */
@@ -37,6 +38,11 @@ export const WARDEN_ERRORS = {
   internal: 500,
 } as const;
 export type WardenErrorCode = keyof typeof WARDEN_ERRORS;
+
+export const WardenFacts = z.object({
+  network: z.string().describe('where its containers have their addresses, a CIDR'),
+});
+export type WardenFacts = z.infer<typeof WardenFacts>;
 
 export const BindMount = z.object({
   src_path: z.string().describe('on the host'),
@@ -149,6 +155,38 @@ export const SpawnRequest = z.strictObject({
     .optional(),
 });
 export type SpawnRequest = z.input<typeof SpawnRequest>;
+
+const Port = z.number().int().min(1).max(65_535);
+
+/** By name, in lower case: the containers behind it, here and elsewhere. */
+export const InternalRoutes = z.record(
+  z.string(),
+  z.array(z.object({ index: z.number().int().min(0), address: z.ipv4() })),
+);
+export type InternalRoutes = z.infer<typeof InternalRoutes>;
+
+/** One container's leave to reach a peer, or to be reached by one; where both are here, both have to say so. */
+export const NetworkFlow = z.object({
+  handle: z.string().describe('a container that is not here (any more) is passed over'),
+  direction: z.enum(['from', 'to']).describe('from the container to the peer, or from the peer to the container'),
+  peer: z.ipv4(),
+  protocol: z.enum(['tcp', 'udp']),
+  first_port: Port,
+  last_port: Port,
+});
+export type NetworkFlow = z.infer<typeof NetworkFlow>;
+
+/**
+ * All that one owner says of the network between containers; it replaces what the same owner said before, in one transaction, and
+ * outlives the daemon. Connections that are open stay open.
+ */
+export const NetworkState = z.strictObject({
+  owner: z.string().min(1).describe('a DEA; several may use one warden'),
+  internal_routes: InternalRoutes,
+  flows: z.array(NetworkFlow),
+  networks: z.array(z.cidrv4()).describe('of other wardens: closed to all but flows'),
+});
+export type NetworkState = z.infer<typeof NetworkState>;
 
 /** A layer of an image, unpacked on the host with its owners and modes, before a container has it. */
 export const LayerRequest = z.strictObject({ path: z.string() });

@@ -18,8 +18,10 @@ import {
   type SignalName,
   SpawnReply,
   type SpawnRequest,
+  type NetworkState,
   type StopContainer,
   WARDEN_ERRORS,
+  WardenFacts,
   WardenError as WardenErrorBody,
   type WardenErrorCode,
 } from '#contracts/warden.ts';
@@ -71,8 +73,8 @@ export class WardenClient implements Disposable {
     this.#agent = new Agent({ keepAlive: true });
   }
 
-  async ping(): Promise<void> {
-    await this.#ask(Nothing, { method: 'GET', path: '/ping' });
+  async ping(): Promise<WardenFacts> {
+    return await this.#ask(WardenFacts, { method: 'GET', path: '/ping' });
   }
 
   async list(): Promise<ContainerList['containers']> {
@@ -162,6 +164,11 @@ export class WardenClient implements Disposable {
   /** Unpacks a tar stream below `path` in the container as vcap. Errors: path_not_found, invalid_request for a broken tar. */
   async copyIn(handle: string, path: string, tarStream: Readable): Promise<void> {
     await this.#ask(Nothing, { method: 'PUT', path: files(handle, path), upload: tarStream });
+  }
+
+  /** Which containers find and reach one another, as far as `owner` says; replaces what it said before. */
+  async setNetwork(body: NetworkState): Promise<void> {
+    await this.#ask(Nothing, { method: 'PUT', path: '/network', body });
   }
 
   /** Makes an image's layer, unpacked as it came, fit for `layers` of create; no harm when done twice. Errors: path_not_found. */

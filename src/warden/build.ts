@@ -55,7 +55,7 @@ export async function build(ground: Ground, record: ContainerRecord): Promise<Pr
     files: {
       'etc/hostname': `${record.hostname}\n`,
       'etc/hosts': `127.0.0.1 localhost\n${place.container_ip} ${record.hostname}\n`,
-      'etc/resolv.conf': ground.nameservers.map((address) => `nameserver ${address}\n`).join(''),
+      'etc/resolv.conf': `nameserver ${place.host_ip}\noptions timeout:2 attempts:3\n`,
     },
   });
   const bundle = join(folder, 'bundle');

@@ -46,9 +46,15 @@ export const WardenConfig = z
       })
       .prefault({}),
     dns: z
-      .strictObject({ nameservers: z.array(ipv4).optional().describe("the host's unless given") })
+      .strictObject({
+        nameservers: z.array(ipv4).optional().describe("the host's unless given; what they know, containers can ask"),
+        internal_domains: z
+          .array(z.string().regex(/^[a-z0-9.-]+$/))
+          .default(['apps.internal'])
+          .describe('names below these are answered from internal routes and never go out'),
+      })
       .prefault({})
-      .describe('what /etc/resolv.conf of a container names'),
+      .describe('of the name server that each container has at its gateway'),
     allow_host_access: z
       .array(
         z.string().regex(/^\d+\.\d+\.\d+\.\d+(\/\d+)?:\d+(\/(tcp|udp))?$/, 'must be address:port or address:port/udp'),

@@ -5,8 +5,10 @@ import {
   addPortText,
   type ContainerRules,
   type FirewallSettings,
+  type FlowTable,
   InvalidRule,
   removeContainerText,
+  replaceFlowsText,
   replaceRulesText,
   tableName,
   tableText,
@@ -17,16 +19,18 @@ import { nft } from './nft.ts';
 export class FirewallTable {
   readonly #settings: FirewallSettings;
   readonly #held = new Map<number, ContainerRules>();
+  #between: FlowTable = { flows: [], networks: [] };
 
   constructor(settings: FirewallSettings) {
     this.#settings = settings;
   }
 
   /** Replaces whatever stands in the kernel; connections that are open stay open. */
-  rebuild(containers: readonly ContainerRules[]): void {
+  rebuild(containers: readonly ContainerRules[], between: FlowTable = this.#between): void {
     this.#held.clear();
     for (const container of containers) this.#held.set(container.slot, container);
-    nft(tableText(this.#settings, containers));
+    this.#between = between;
+    nft(tableText(this.#settings, containers, between));
   }
 
   add(container: ContainerRules): void {
@@ -44,16 +48,35 @@ export class FirewallTable {
     this.#held.set(container.slot, container);
   }
 
+  /** What passes between containers from now on; connections that are open stay open. */
+  replaceFlows(between: FlowTable): void {
+    const text = replaceFlowsText(this.#settings, this.#between, between);
+    this.#between = between;
+    if (text === '') return;
+    try {
+      nft(text);
+    } catch {
+      this.#remake();
+    }
+  }
+
   remove(slot: number): void {
     const container = this.#held.get(slot);
     if (!container) return;
     this.#held.delete(slot);
+    const before = this.#between;
+    const { container_ip } = container.place;
+    this.#between = { ...before, flows: before.flows.filter(({ address }) => address !== container_ip) };
     try {
-      nft(removeContainerText(this.#settings, container));
+      nft(removeContainerText(this.#settings, container, { before, after: this.#between }));
     } catch {
-      // Somebody has meddled with the table: what should stand is known, so it is made again.
-      this.rebuild([...this.#held.values()]);
+      this.#remake();
     }
+  }
+
+  /** Somebody has meddled with the table: what should stand is known. */
+  #remake(): void {
+    this.rebuild([...this.#held.values()]);
   }
 
   /** Errors: WardenError invalid_request for a rule that makes no sense, before anything is changed. */

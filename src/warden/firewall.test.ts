@@ -6,7 +6,7 @@ import { type FirewallSettings, InvalidRule, replaceRulesText } from './firewall
 import { placeOf, slotsIn } from './network.ts';
 
 const pool = parseCidr('10.254.0.0/22') ?? { first: 0, last: 0 };
-const settings: FirewallSettings = { name: 'x', pool, allow_host_access: [], nameservers: [] };
+const settings: FirewallSettings = { name: 'x', pool, allow_host_access: [], dns_port: 53_000 };
 
 /** The rules of a container for the outside and for the host, without their common head. */
 function rulesFor(...net_out: EgressRule[]): { out: string[]; host: string[] } {
@@ -18,7 +18,11 @@ function rulesFor(...net_out: EgressRule[]): { out: string[]; host: string[] } {
   return { out: of('out-3'), host: of('host-3') };
 }
 
-const GUARD = ['ip daddr 10.254.0.0-10.254.3.255 goto refuse', 'ip daddr 169.254.0.0-169.254.255.255 goto refuse'];
+const GUARD = [
+  'ip daddr 10.254.0.0-10.254.3.255 goto refuse',
+  'ip daddr 169.254.0.0-169.254.255.255 goto refuse',
+  'ip daddr @networks goto refuse',
+];
 const END = 'goto refuse';
 
 describe('the firewall', () => {

@@ -13,8 +13,8 @@ export interface FirewallSettings {
   pool: AddressRange;
   /** `address:port[/udp]` of the host that all containers may reach */
   allow_host_access: readonly string[];
-  /** that all containers may ask */
-  nameservers: readonly string[];
+  /** of the host's loopback, where the name server of containers listens */
+  dns_port: number;
 }
 
 export interface ContainerRules {
@@ -22,6 +22,23 @@ export interface ContainerRules {
   place: Place;
   ports: readonly PortMapping[];
   net_out: readonly EgressRule[];
+}
+
+/** What passes between a container here and a peer, here or elsewhere; no two of one table overlap. */
+export interface Flow {
+  direction: 'from' | 'to';
+  /** of the container */
+  address: string;
+  peer: string;
+  protocol: 'tcp' | 'udp';
+  first_port: number;
+  last_port: number;
+}
+
+export interface FlowTable {
+  flows: readonly Flow[];
+  /** of containers elsewhere: what no flow says is refused, whatever an egress rule says */
+  networks: readonly AddressRange[];
 }
 
 /** A rule that makes no sense; the message names what is wrong. */
@@ -34,13 +51,18 @@ export function tableName(name: string): string {
 }
 
 /** The whole table with all containers, replacing what stands, in one transaction. */
-export function tableText(settings: FirewallSettings, containers: readonly ContainerRules[]): string {
+export function tableText(
+  settings: FirewallSettings,
+  containers: readonly ContainerRules[],
+  between: FlowTable,
+): string {
   const table = `inet ${tableName(settings.name)}`;
   return [
     `add table ${table}`,
     `delete table ${table}`,
     staticText(settings),
     ...containers.map((container) => addContainerText(settings, container)),
+    replaceFlowsText(settings, { flows: [], networks: [] }, between),
   ].join('\n');
 }
 
@@ -51,14 +73,17 @@ function staticText(settings: FirewallSettings): string {
     const [address = '', port = ''] = target.split(':');
     return `    ip daddr ${address} ${protocol} dport ${port} accept`;
   });
-  const resolvers = settings.nameservers.flatMap((address) =>
-    ['udp', 'tcp'].map((protocol) => `    ip daddr ${address} ${protocol} dport 53 accept`),
-  );
+  const gateways = `ip daddr ${rangeText(settings.pool)} fib daddr type local`;
+  const { dns_port } = settings;
+  const flow = 'ip saddr . ip daddr . meta l4proto . th dport';
   return `table inet ${tableName(settings.name)} {
   map in_ports { type inet_service : ipv4_addr . inet_service; }
   map out { type ipv4_addr : verdict; }
   map host { type ipv4_addr : verdict; }
   set bound { type ifname . ipv4_addr; }
+  set networks { type ipv4_addr; flags interval; }
+  set flows_from { type ipv4_addr . ipv4_addr . inet_proto . inet_service; flags interval; }
+  set flows_to { type ipv4_addr . ipv4_addr . inet_proto . inet_service; flags interval; }
   chain source {
     type filter hook prerouting priority raw; policy accept;
     iifname ${ours} jump spoof
@@ -70,6 +95,8 @@ function staticText(settings: FirewallSettings): string {
   }
   chain incoming {
     type nat hook prerouting priority dstnat; policy accept;
+    iifname ${ours} ${gateways} udp dport 53 dnat ip to 127.0.0.1:${dns_port}
+    iifname ${ours} ${gateways} tcp dport 53 dnat ip to 127.0.0.1:${dns_port}
     fib daddr type local dnat ip to tcp dport map @in_ports
   }
   chain local {
@@ -79,6 +106,7 @@ function staticText(settings: FirewallSettings): string {
   chain outgoing {
     type nat hook postrouting priority srcnat; policy accept;
     oifname ${ours} ip saddr 127.0.0.0/8 masquerade
+    iifname ${ours} ${flow} @flows_from accept
     iifname ${ours} oifname ${ours} masquerade
     iifname ${ours} masquerade
   }
@@ -89,12 +117,18 @@ function staticText(settings: FirewallSettings): string {
   }
   chain from_container {
     ct state established,related accept
-${resolvers.join('\n')}
+    ${flow} @flows_from goto flowing
     ip saddr vmap @out
+    goto refuse
+  }
+  chain flowing {
+    oifname != ${ours} accept
+    ${flow} @flows_to accept
     goto refuse
   }
   chain to_container {
     ct state established,related accept
+    ${flow} @flows_to accept
     ct status dnat accept
     drop
   }
@@ -104,9 +138,14 @@ ${resolvers.join('\n')}
   }
   chain to_host {
     ct state established,related accept
-${[...resolvers, ...host].join('\n')}
+    ct status dnat ip daddr 127.0.0.1 meta l4proto { tcp, udp } th dport ${dns_port} accept
+${host.join('\n')}
     ip saddr vmap @host
     goto refuse
+  }
+  chain output {
+    type filter hook output priority filter; policy accept;
+    oifname ${ours} icmp type destination-unreachable icmp code port-unreachable drop
   }
   chain refuse {
     meta l4proto tcp reject with tcp reset
@@ -135,6 +174,29 @@ export function addPortText(settings: FirewallSettings, place: Place, mapping: P
   return `add element inet ${tableName(settings.name)} in_ports { ${mapping.host_port} : ${target} }`;
 }
 
+/** Turns one table of flows into another; nothing to do gives no text. */
+export function replaceFlowsText(settings: FirewallSettings, before: FlowTable, after: FlowTable): string {
+  const table = `inet ${tableName(settings.name)}`;
+  const [old, wanted] = [before, after].map(({ flows }) => new Set(flows.map(elementOf))) as [Set<string>, Set<string>];
+  const [networks_before, networks] = [before, after].map((side) => side.networks.map(rangeText).join(', '));
+  return [
+    ...[...old.difference(wanted)].map((element) => `delete element ${table} ${element}`),
+    ...[...wanted.difference(old)].map((element) => `add element ${table} ${element}`),
+    ...(networks === networks_before ? [] : [`flush set ${table} networks`]),
+    ...(networks === networks_before || networks === '' ? [] : [`add element ${table} networks { ${networks} }`]),
+  ].join('\n');
+}
+
+function elementOf({ direction, address, peer, protocol, first_port, last_port }: Flow): string {
+  const ports = first_port === last_port ? String(first_port) : `${first_port}-${last_port}`;
+  const ends = direction === 'from' ? `${address} . ${peer}` : `${peer} . ${address}`;
+  return `flows_${direction} { ${ends} . ${protocol} . ${ports} }`;
+}
+
+function rangeText({ first, last }: AddressRange): string {
+  return first === last ? formatAddress(first) : `${formatAddress(first)}-${formatAddress(last)}`;
+}
+
 export function replaceRulesText(settings: FirewallSettings, container: ContainerRules): string {
   const table = `inet ${tableName(settings.name)}`;
   return [
@@ -144,10 +206,16 @@ export function replaceRulesText(settings: FirewallSettings, container: Containe
   ].join('\n');
 }
 
-export function removeContainerText(settings: FirewallSettings, container: ContainerRules): string {
+/** With the flows that it still has, so that its address brings none to the next who gets it. */
+export function removeContainerText(
+  settings: FirewallSettings,
+  container: ContainerRules,
+  between: { before: FlowTable; after: FlowTable },
+): string {
   const table = `inet ${tableName(settings.name)}`;
   const { slot, place } = container;
   return [
+    replaceFlowsText(settings, between.before, between.after),
     ...container.ports.map((mapping) => `delete element ${table} in_ports { ${mapping.host_port} }`),
     `delete element ${table} out { ${place.container_ip} }`,
     `delete element ${table} host { ${place.container_ip} }`,
@@ -176,10 +244,8 @@ function ruleLines(settings: FirewallSettings, container: ContainerRules): strin
       if (range.first === range.last) host.push(match);
     }
   }
-  const refuse = guarded.map(
-    (network) => `ip daddr ${formatAddress(network.first)}-${formatAddress(network.last)} goto refuse`,
-  );
-  const out = [...inside, ...refuse, ...world, 'goto refuse'];
+  const refuse = guarded.map((network) => `ip daddr ${rangeText(network)} goto refuse`);
+  const out = [...inside, ...refuse, 'ip daddr @networks goto refuse', ...world, 'goto refuse'];
   return [
     ...out.map((text) => `add rule ${table} out-${container.slot} ${text}`),
     ...[...host, 'goto refuse'].map((text) => `add rule ${table} host-${container.slot} ${text}`),
@@ -187,8 +253,7 @@ function ruleLines(settings: FirewallSettings, container: ContainerRules): strin
 }
 
 function matches(rule: EgressRule, range: AddressRange): string[] {
-  const first = formatAddress(range.first);
-  const destination = `ip daddr ${range.first === range.last ? first : `${first}-${formatAddress(range.last)}`}`;
+  const destination = `ip daddr ${rangeText(range)}`;
   const log = rule.log === true ? ' log prefix "OK_" level info' : '';
   switch (rule.protocol) {
     case 'all':

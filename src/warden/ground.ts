@@ -1,9 +1,11 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
-import { isIPv4 } from 'node:net';
 import { join } from 'node:path';
 import { AppError, describeError } from '#kernel/errors.ts';
 import type { ComponentContext } from '#kernel/component.ts';
 import { type AddressRange, parseCidr } from './address.ts';
+import { ContainerNetwork } from './container-network.ts';
+import { nameserversIn } from './dns/names.ts';
+import { DnsServer } from './dns/server.ts';
 import { BtrfsStore, DiskTooSmall } from './btrfs-store.ts';
 import { Cgroup } from './cgroup.ts';
 import type { WardenConfig } from './config.ts';
@@ -34,7 +36,10 @@ export interface Ground extends ComponentContext {
   slots: Slots;
   ports: HostPorts;
   firewall: FirewallTable;
-  nameservers: readonly string[];
+  /** what is said of ways between containers */
+  network: ContainerNetwork;
+  /** the name server of all containers */
+  dns: DnsServer;
   mtu: number;
   /** of compiled seccomp, once a container has run */
   seccomp: { program: string | undefined };
@@ -57,9 +62,17 @@ export async function prepareGround(config: WardenConfig, context: ComponentCont
   const version = prepareCgroups(config.name);
   enableForwarding();
   const disks = await openDisks(config, context);
-  const nameservers = config.dns.nameservers ?? hostNameservers();
   const pool = parseCidr(config.network_pool) as AddressRange; // the configuration is checked
-  const settings = { name: config.name, pool, nameservers, allow_host_access: config.allow_host_access };
+  const network = new ContainerNetwork(join(config.depot, 'network.json'));
+  const dns = await DnsServer.open({
+    port: network.dns_port,
+    zone: () => ({ routes: network.routes, internal_domains: config.dns.internal_domains, pool }),
+    upstreams: () => ({ nameservers: config.dns.nameservers ?? hostNameservers() }),
+    log: context.log,
+  });
+  network.rememberPort(dns.port);
+  const { name, allow_host_access } = config;
+  const settings = { name, pool, allow_host_access, dns_port: dns.port };
   const groups = `ingot-${config.name}`;
   mkdirSync(join(run, 'containers'), { recursive: true });
   return {
@@ -72,7 +85,8 @@ export async function prepareGround(config: WardenConfig, context: ComponentCont
     slots: new Slots(Math.min(config.uid_pool.count, slotsIn(pool)), context.clock),
     ports: new HostPorts(config.host_port_pool),
     firewall: new FirewallTable(settings),
-    nameservers,
+    network,
+    dns,
     mtu: hostMtu(),
     seccomp: { program: undefined },
     max_open_files: openFilesLimit(),
@@ -103,12 +117,9 @@ async function openDisks(config: WardenConfig, { log }: ComponentContext): Promi
   return store;
 }
 
-/** Those that a container can reach: a resolver on the host's loopback is not there for it. */
+/** Read anew each time: a machine that moves gets others. */
 function hostNameservers(): string[] {
-  const lines = existsSync('/etc/resolv.conf') ? readFileSync('/etc/resolv.conf', 'utf8').split('\n') : [];
-  return lines
-    .map((line) => /^\s*nameserver\s+(\S+)/.exec(line)?.[1] ?? '')
-    .filter((address) => isIPv4(address) && !address.startsWith('127.'));
+  return existsSync('/etc/resolv.conf') ? nameserversIn(readFileSync('/etc/resolv.conf', 'utf8')) : [];
 }
 
 /** Without CAP_SYS_RESOURCE nothing can be raised above our own limit; with it, what the kernel allows is far off. */

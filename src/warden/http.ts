@@ -9,6 +9,7 @@ import {
   LimitRequest,
   NetInRequest,
   NetOutRequest,
+  NetworkState,
   SignalRequest,
   SpawnRequest,
   StopContainer,
@@ -54,7 +55,11 @@ export function createApi(warden: Warden, ground: Ground): Server {
 
 function endpointsOf(warden: Warden, ground: Ground): Record<string, Endpoint> {
   return {
-    'GET /ping': async () => ({}),
+    'GET /ping': async () => ({ network: ground.config.network_pool }),
+    'PUT /network': async ({ request }) => {
+      warden.setNetwork(await body(NetworkState, request));
+      return {};
+    },
     'GET /containers': async () => ({ containers: warden.list() }),
     'POST /containers': async ({ request }) => {
       const container = await warden.create(await body(CreateRequest, request));

@@ -39,6 +39,7 @@ export async function start(config: WardenConfig, context: ComponentContext): Pr
       server.closeAllConnections();
       await closed;
       warden.close();
+      await ground.dns[Symbol.asyncDispose]();
       lock[Symbol.dispose]();
     },
   };

@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync } from 'node:fs';
 import type { z } from 'zod';
-import type { ContainerList, CreateRequest } from '#contracts/warden.ts';
+import type { ContainerList, CreateRequest, NetworkState } from '#contracts/warden.ts';
 import { describeError } from '#kernel/errors.ts';
 import { WardenError } from '#http/warden-client.ts';
 import { checkPaths, demolish, endWorkOn, rulesOf } from './build.ts';
 import { groupsBelow } from './cgroup.ts';
 import { Container } from './container.ts';
+import type { Reachable } from './container-network.ts';
 import type { ContainerRecord } from './depot.ts';
 import type { Ground } from './ground.ts';
 
@@ -36,7 +37,11 @@ export class Warden {
       for (const { host_port } of record.ports) ports.hold(host_port);
     }
     const known = records.flatMap(({ record }) => (record ? [record] : []));
-    firewall.rebuild(known.map((record) => rulesOf(this.#ground, record)));
+    const alive = known.filter(({ state }) => state === 'active' || state === 'stopped');
+    firewall.rebuild(
+      known.map((record) => rulesOf(this.#ground, record)),
+      this.#ground.network.table(alive.map((record) => this.#reachable(record))),
+    );
     for (const { handle, record } of records) {
       if (record?.state === 'active' || record?.state === 'stopped') {
         const container = new Container(this.#ground, record);
@@ -54,6 +59,18 @@ export class Warden {
 
   list(): ContainerList['containers'] {
     return [...this.#containers.values()].map(({ handle, record }) => ({ handle, properties: record.properties }));
+  }
+
+  /** Replaces what its owner said before of the ways between containers. */
+  setNetwork(state: NetworkState): void {
+    const { network, firewall } = this.#ground;
+    network.replace(state);
+    const staying = [...this.#containers.values()].filter(({ handle }) => !this.#leaving.has(handle));
+    firewall.replaceFlows(network.table(staying.map(({ record }) => this.#reachable(record))));
+  }
+
+  #reachable({ handle, slot }: Readonly<ContainerRecord>): Reachable {
+    return { handle, container_ip: this.#ground.placeOf(slot).container_ip };
   }
 
   /** Errors: WardenError container_not_found. */
