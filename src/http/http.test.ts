@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
+import { createSign, KeyObject } from 'node:crypto';
 import { describe, it } from 'node:test';
 import type { InjectOptions } from 'fastify';
 import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT, type JSONWebKeySet } from 'jose';
 import { CfError, notFound, unprocessable } from '#contracts/cf-errors.ts';
 import { systemClock } from '#kernel/clock.ts';
 import { silentLog } from '#kernel/log.ts';
+import { eventually } from '#testing/eventually.ts';
 import { basicAuthHeader, isAuthorized } from './basic-auth.ts';
 import { useCfErrors } from './cf-errors.ts';
 import { createHttpServer } from './server.ts';
@@ -176,6 +178,25 @@ describe('the token verifier', async () => {
           .sign(secret);
       },
     ],
+    [
+      'with an extension that has to be understood',
+      async () => {
+        const [, payload = ''] = (await sign(privateKey)).split('.');
+        const header = { alg: 'RS256', kid: 'k1', crit: ['exp'], exp: 1 };
+        const input = `${Buffer.from(JSON.stringify(header)).toString('base64url')}.${payload}`;
+        const signature = createSign('RSA-SHA256').update(input).sign(KeyObject.from(privateKey));
+        return `${input}.${signature.toString('base64url')}`;
+      },
+    ],
+    ['that is not valid yet', async () => await sign(privateKey, (jwt) => jwt.setNotBefore('10m'))],
+    [
+      'whose key id is a word of JavaScript',
+      async () =>
+        (await sign(privateKey)).replace(
+          /^[^.]+/,
+          Buffer.from('{"alg":"RS256","kid":"__proto__"}').toString('base64url'),
+        ),
+    ],
     ['that is no JWT', async () => 'not-a-token'],
   ];
   for (const [what, make] of bad) {
@@ -183,6 +204,39 @@ describe('the token verifier', async () => {
       await assert.rejects(verifier().verify(await make()), TokenInvalid);
     });
   }
+
+  it('forgets a key that the UAA no longer has, and the tokens that it signed', async () => {
+    let served = keys;
+    const clock = { ...systemClock, ahead_ms: 0, monotonic: (): number => performance.now() + clock.ahead_ms };
+    const checking = new TokenVerifier({ fetchKeys: async () => served, issuer, audience: 'cc', clock });
+    const token = await sign(privateKey);
+    await checking.verify(token);
+    served = { keys: [{ ...(await exportJWK(other.publicKey)), kid: 'k2', alg: 'RS256', use: 'sig' }] };
+    clock.ahead_ms = 601_000;
+    await checking.verify(token);
+    await eventually('the key to be forgotten', async () => {
+      try {
+        await checking.verify(token);
+        return false;
+      } catch (error) {
+        return error instanceof TokenInvalid;
+      }
+    });
+  });
+
+  it('keeps its keys while the UAA is away', async () => {
+    let isAway = false;
+    const clock = { ...systemClock, ahead_ms: 0, monotonic: (): number => performance.now() + clock.ahead_ms };
+    const fetchKeys = async (): Promise<JSONWebKeySet> => {
+      if (isAway) throw new Error('refused');
+      return keys;
+    };
+    const checking = new TokenVerifier({ fetchKeys, issuer, audience: 'cc', clock, cache_size: 1 });
+    await checking.verify(await sign(privateKey));
+    isAway = true;
+    clock.ahead_ms = 3_600_000;
+    for (let n = 0; n < 3; n++) await checking.verify(await sign(privateKey, (jwt) => jwt.setJti(String(n))));
+  });
 
   it('says that keys cannot be had when the UAA is away', async () => {
     const away = verifier(async () => {

@@ -1,8 +1,10 @@
-import { createLocalJWKSet, decodeProtectedHeader, errors, jwtVerify, type JSONWebKeySet, type JWTPayload } from 'jose';
+import type { KeyObject } from 'node:crypto';
+import type { JSONWebKeySet } from 'jose';
 import { z } from 'zod';
 import type { Revocation } from '#contracts/uaa.ts';
 import type { Clock } from '#kernel/clock.ts';
 import { AppError } from '#kernel/errors.ts';
+import { claimsSignedBy, publicKeysOf, readJwt, type UncheckedJwt } from './jwt.ts';
 
 /** The token is not one of ours, is over, or is not meant for us; the message says which. */
 export class TokenInvalid extends AppError {
@@ -27,6 +29,7 @@ export const TokenClaims = z.looseObject({
   aud: z.union([z.string(), z.array(z.string())]),
   iss: z.string(),
   exp: z.number(),
+  nbf: z.number().optional(),
   iat: z.number(),
   grant_type: z.string().optional(),
   user_id: z.string().optional(),
@@ -37,7 +40,7 @@ export const TokenClaims = z.looseObject({
 export type TokenClaims = z.infer<typeof TokenClaims>;
 
 export interface TokenVerifierOptions {
-  /** Fetches UAA's `/token_keys`; its answer is kept until a token names a key that is not among them. */
+  /** Fetches UAA's `/token_keys`; asked again for a token with a key that is not among them, and after ten minutes. */
   fetchKeys: () => Promise<JSONWebKeySet>;
   issuer: string;
   /** One of these must be in the token's `aud`. */
@@ -49,6 +52,9 @@ export interface TokenVerifierOptions {
 }
 
 const KEY_REFRESH_MIN_MS = 5_000;
+/** A key that the UAA no longer has is trusted no longer than this. */
+const KEY_REFRESH_MAX_MS = 600_000;
+const CLOCK_SKEW_S = 5;
 
 /**
  * Checks bearer tokens: signature (RS256 alone, whatever the token says), issuer, audience, expiry. The one verifier that all
@@ -56,8 +62,9 @@ const KEY_REFRESH_MIN_MS = 5_000;
  */
 export class TokenVerifier {
   readonly #options: TokenVerifierOptions;
-  #keys: { set: ReturnType<typeof createLocalJWKSet>; ids: Set<string> } | undefined;
+  #keys: ReadonlyMap<string, KeyObject> | undefined;
   #fetchedAt_ms = -Infinity;
+  #askedAt_ms = -Infinity;
   #fetching: Promise<void> | undefined;
   readonly #verified = new Map<string, TokenClaims>();
   /** By `jti`, `user_id` or `client_id` and what it is: the newest of each says all that earlier ones said. */
@@ -79,13 +86,15 @@ export class TokenVerifier {
 
   /** Errors: TokenInvalid, KeysUnavailable. */
   async verify(token: string): Promise<TokenClaims> {
+    this.#refreshOldKeys();
     const cached = this.#verified.get(token);
     if (cached) {
       if (cached.exp * 1000 > this.#options.clock.now() && !this.#isRevoked(cached)) return cached;
       this.#verified.delete(token);
     }
-    const keys = await this.#keysFor(token);
-    const claims = await this.#check(token, keys);
+    const jwt = readJwt(token);
+    if (!jwt) throw new TokenInvalid('the token is not a JWT that is signed by RS256');
+    const claims = this.#check(jwt, await this.#keyOf(jwt));
     if (this.#isRevoked(claims)) throw new TokenInvalid('the token is revoked');
     this.#remember(token, claims);
     return claims;
@@ -99,48 +108,53 @@ export class TokenVerifier {
     });
   }
 
-  async #check(token: string, keys: ReturnType<typeof createLocalJWKSet>): Promise<TokenClaims> {
-    let payload: JWTPayload;
-    try {
-      const verified = await jwtVerify(token, keys, {
-        algorithms: ['RS256'],
-        issuer: this.#options.issuer,
-        audience: this.#options.audience,
-        clockTolerance: this.#options.clock_skew_s ?? 5,
-        currentDate: new Date(this.#options.clock.now()),
-      });
-      payload = verified.payload;
-    } catch (error) {
-      const why = error instanceof errors.JWTExpired ? 'the token is expired' : 'the token is invalid';
-      throw new TokenInvalid(why, { cause: error });
+  #check(jwt: UncheckedJwt, key: KeyObject): TokenClaims {
+    const signed = claimsSignedBy(key, jwt);
+    if (!signed) throw new TokenInvalid('the token is invalid');
+    const { success, data: claims, error } = TokenClaims.safeParse(signed);
+    if (!success) throw new TokenInvalid('the token lacks claims', { cause: error });
+    const { issuer, audience, clock, clock_skew_s = CLOCK_SKEW_S } = this.#options;
+    if (claims.iss !== issuer || ![claims.aud].flat().includes(audience)) {
+      throw new TokenInvalid('the token is invalid: it is of another issuer or for another audience');
     }
-    const claims = TokenClaims.safeParse(payload);
-    if (!claims.success) throw new TokenInvalid('the token lacks claims', { cause: claims.error });
-    return claims.data;
+    const now_s = clock.now() / 1000;
+    if (claims.exp <= now_s - clock_skew_s) throw new TokenInvalid('the token is expired');
+    if (claims.nbf !== undefined && claims.nbf > now_s + clock_skew_s)
+      throw new TokenInvalid('the token is not valid yet');
+    return claims;
   }
 
-  async #keysFor(token: string): Promise<ReturnType<typeof createLocalJWKSet>> {
-    let kid: string | undefined;
-    try {
-      kid = decodeProtectedHeader(token).kid;
-    } catch (error) {
-      throw new TokenInvalid('the token is not a JWT', { cause: error });
-    }
-    const isKnown = this.#keys !== undefined && kid !== undefined && this.#keys.ids.has(kid);
+  async #keyOf({ kid }: UncheckedJwt): Promise<KeyObject> {
     // A key we have not seen may be a new one; asking again for each made-up key id would let strangers load the UAA.
-    if (!isKnown && this.#options.clock.monotonic() - this.#fetchedAt_ms >= KEY_REFRESH_MIN_MS) {
-      this.#fetching ??= this.#refresh().finally(() => (this.#fetching = undefined));
-      await this.#fetching;
-    }
+    const isOld = this.#options.clock.monotonic() - this.#fetchedAt_ms >= KEY_REFRESH_MIN_MS;
+    if (this.#keys?.has(kid) !== true && isOld) await this.#refresh();
     if (!this.#keys) throw new KeysUnavailable();
-    return this.#keys.set;
+    const key = this.#keys.get(kid);
+    if (!key) throw new TokenInvalid('the token is signed by a key that the UAA does not have');
+    return key;
   }
 
+  /** In the background: what is at hand is good enough until the answer is there. */
+  #refreshOldKeys(): void {
+    const now = this.#options.clock.monotonic();
+    if (!this.#keys || now - this.#fetchedAt_ms < KEY_REFRESH_MAX_MS || now - this.#askedAt_ms < KEY_REFRESH_MIN_MS)
+      return;
+    void this.#refresh();
+  }
+
+  /** Errors: KeysUnavailable when there are none at all. */
   async #refresh(): Promise<void> {
+    this.#fetching ??= this.#fetch().finally(() => (this.#fetching = undefined));
+    await this.#fetching;
+  }
+
+  async #fetch(): Promise<void> {
+    this.#askedAt_ms = this.#options.clock.monotonic();
     try {
-      const set = await this.#options.fetchKeys();
-      const ids = set.keys.flatMap((key) => (key.kid === undefined ? [] : [key.kid]));
-      this.#keys = { set: createLocalJWKSet(set), ids: new Set(ids) };
+      const keys = publicKeysOf(await this.#options.fetchKeys());
+      const isOneGone = [...(this.#keys?.keys() ?? [])].some((kid) => !keys.has(kid));
+      if (isOneGone) this.#verified.clear();
+      this.#keys = keys;
       this.#fetchedAt_ms = this.#options.clock.monotonic();
     } catch (error) {
       // With keys at hand an absent UAA stops nobody but bearers of newer keys.

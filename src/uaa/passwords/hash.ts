@@ -1,4 +1,4 @@
-import { argon2, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { argon2, hash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { promisify } from 'node:util';
 
 const derive = promisify(argon2);
@@ -41,7 +41,7 @@ export async function verifyPassword(password: string, hash: string | null | und
  * made to be slow. Only a keyed digest of a secret that was right is kept, bound to the hash that it matched.
  */
 export class SecretChecker {
-  readonly #key = randomBytes(32);
+  readonly #key = randomBytes(32).toString('base64');
   readonly #known = new Set<string>();
   readonly #limit: number;
 
@@ -50,13 +50,12 @@ export class SecretChecker {
   }
 
   async matches(secret: string, hashes: readonly string[]): Promise<boolean> {
-    const digests = hashes.map((hash) =>
-      createHmac('sha256', this.#key).update(hash).update('\0').update(secret).digest('base64'),
-    );
+    // The key at both ends makes a keyed digest in one call; an Hmac object costs several times as much.
+    const digests = hashes.map((kept) => hash('sha256', `${this.#key}${kept}\0${secret}${this.#key}`, 'base64'));
     if (digests.some((digest) => this.#known.has(digest))) return true;
     if (hashes.length === 0) await verifyPassword(secret, undefined);
-    for (const [index, hash] of hashes.entries()) {
-      if (!(await verifyPassword(secret, hash))) continue;
+    for (const [index, kept] of hashes.entries()) {
+      if (!(await verifyPassword(secret, kept))) continue;
       const [oldest] = this.#known;
       if (this.#known.size >= this.#limit && oldest !== undefined) this.#known.delete(oldest);
       this.#known.add(digests[index] ?? '');

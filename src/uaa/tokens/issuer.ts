@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash, hash, randomUUID } from 'node:crypto';
 import type { Clock } from '#kernel/clock.ts';
 import type { KeyRing } from '../keys/key-ring.ts';
 import type { Client, User } from '../tables.ts';
@@ -157,5 +157,5 @@ const seconds = (ms: number | undefined): number => Math.floor((ms ?? 0) / 1000)
 /** Changes when all tokens of the client or of the user are to end: after a new password, a new secret, a revocation. */
 export function revocationSignature(client: Client, user: User | undefined): string {
   const parts = [client.client_id, client.token_salt, user?.id ?? '', user?.token_salt ?? ''];
-  return createHash('sha256').update(parts.join('\0')).digest('hex').slice(0, 8);
+  return hash('sha256', parts.join('\0')).slice(0, 8);
 }
