@@ -9,20 +9,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Bus } from '#bus/bus.ts';
-import { beatDigest } from '#contracts/beat-digest.ts';
-import { deaBeat, deaHeartbeat, type HeartbeatInstance } from '#contracts/dea.ts';
+import { deaBeat } from '#contracts/dea.ts';
 import { hm9000Start, hm9000Stop, type StartRequest } from '#contracts/health-manager.ts';
 import { silentLog } from '#kernel/log.ts';
 import { ComponentProcess } from '#testing/component-process.ts';
 import { TestNats } from '#testing/nats.ts';
+import { BEAT_MS, droplet, guid, type Held, said, SimulatedDea, VERSION } from './simulated-dea.ts';
 
 const DEAS = 1_000;
 const PER_APP = 2;
-const BEAT_MS = 2_000;
 const SILENCE_MS = 3 * BEAT_MS;
-const USAGE_EACH = 5;
-/** How long a full beat keeps the next one waiting, for each instance: as src/dea/heart.ts has it. */
-const FULL_PAUSE_MS = 8;
+/** While a tenth of all is lost an instance of the rest crashes so often, and is to be seen to as ever. */
+const CRASH_EACH_MS = 100;
 const LOST_SHARE = 0.1;
 const TICK_MS = 20;
 const STATUS = { user: 'bench', password: 'bench' };
@@ -32,82 +30,6 @@ const option = (name: string): string | undefined =>
 const instances = process.argv.includes('--million') ? 1_000_000 : Number(option('--instances') ?? 250_000);
 const steady_s = Number(option('--steady') ?? 30);
 const apps = instances / PER_APP;
-
-const guid = (kind: number, n: number): string =>
-  `${kind.toString(16).padStart(8, '0')}-aaaa-4bbb-8ccc-${n.toString(16).padStart(12, '0')}`;
-const droplet = (n: number): string => guid(1, n);
-const VERSION = guid(3, 0);
-
-interface Held {
-  app: number;
-  index: number;
-  instance: string;
-}
-
-class SimulatedDea {
-  readonly id: string;
-  readonly held: Held[] = [];
-  isAlive = true;
-  #digest: string | undefined;
-  #toldDigest = '';
-  #beats = 0;
-  #fullAt = -Infinity;
-
-  constructor(n: number) {
-    this.id = guid(9, n);
-    this.#beats = n;
-  }
-
-  add(held: Held): void {
-    this.held.push(held);
-    this.#digest = undefined;
-  }
-
-  /** As a DEA does: all of it when it changed, otherwise the digest, with usage figures now and then. */
-  beat(bus: Bus, isFull = false): number {
-    const now = performance.now();
-    const isTooSoon = now - this.#fullAt < Math.min(SILENCE_MS, this.held.length * FULL_PAUSE_MS);
-    const digest = isTooSoon && !isFull ? this.#toldDigest : (this.#digest ??= beatDigest(this.#droplets()));
-    if (isFull || digest !== this.#toldDigest) {
-      this.#toldDigest = digest;
-      this.#fullAt = now;
-      const droplets = this.#droplets();
-      const message = { dea: this.id, digest, droplets };
-      bus.publish(deaHeartbeat, message);
-      return droplets.length;
-    }
-    const time = new Date().toISOString();
-    const figures = { cpu: 0.0123, mem: 45_678_592, disk: 12_345_678, log_rate: 0, time };
-    const isWithUsage = ++this.#beats % USAGE_EACH === 0;
-    bus.publish(deaHeartbeat, {
-      dea: this.id,
-      digest,
-      ...(isWithUsage && { usage: Object.fromEntries(this.held.map(({ instance }) => [instance, figures])) }),
-    });
-    return 0;
-  }
-
-  #droplets(): HeartbeatInstance[] {
-    return this.held.map(({ app, index, instance }) => ({
-      cc_partition: 'default',
-      droplet: droplet(app),
-      app: guid(2, app),
-      version: VERSION,
-      instance,
-      index,
-      state: 'RUNNING',
-      state_timestamp: 1_700_000_000,
-      routable: true,
-      host: '10.0.12.34',
-      port: 61_234,
-      container_ip: '10.254.12.34',
-    }));
-  }
-
-  get bytes(): number {
-    return JSON.stringify({ dea: this.id, digest: '0123456789abcdef', droplets: this.#droplets() }).length;
-  }
-}
 
 async function desiredState(): Promise<{ url: string } & AsyncDisposable> {
   const server = createServer((request, response) => {
@@ -148,7 +70,7 @@ async function until(what: string, isSo: () => boolean, limit_s: number): Promis
   const end = performance.now() + limit_s * 1000;
   while (!isSo()) {
     if (performance.now() > end) throw new Error(`${what}: not within ${limit_s} s`);
-    await sleep(10);
+    await sleep(20);
   }
 }
 
@@ -163,125 +85,166 @@ async function slowestRound(address: string): Promise<string> {
   return 'unknown';
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'ingot-bench-'));
-try {
-  await measure();
-} finally {
-  rmSync(folder, { recursive: true, force: true });
-}
-
 async function measure(): Promise<void> {
-  await using nats = await TestNats.start();
-  await using cc = await desiredState();
-  await using bus = await Bus.connect({ servers: [nats.url], name: 'bench', log: silentLog });
-  const deas = Array.from({ length: DEAS }, (_, n) => new SimulatedDea(n));
+  await using stack = new AsyncDisposableStack();
+  const nats = stack.use(await TestNats.start());
+  const cc = stack.use(await desiredState());
+  const bus = stack.use(await Bus.connect({ servers: [nats.url], name: 'bench', log: silentLog }));
+  const deas = Array.from({ length: DEAS }, (_, n) => new SimulatedDea(n, bus));
   for (let n = 0; n < instances; n++) {
     // An app's instances are on different DEAs.
     const app = n % apps;
     const index = Math.floor(n / apps);
-    deas[(app + index * 7) % DEAS]?.add({ app, index, instance: guid(5, n) });
+    deas[(app + index * 7) % DEAS]?.hold({ app, index, instance: guid(5, n) });
   }
-  const full_beat_kb = Math.max(...deas.slice(0, 3).map((dea) => dea.bytes)) / 1024;
   const byId = new Map(deas.map((dea) => [dea.id, dea]));
-  let toldInstances = 0;
-  using _asked = bus.subscribe(deaBeat, ({ dea: id }) => {
-    for (const dea of id === undefined ? deas : [byId.get(id)]) if (dea?.isAlive) toldInstances += dea.beat(bus, true);
+  bus.subscribe(deaBeat, ({ dea: id }) => {
+    for (const dea of id === undefined ? deas : [byId.get(id)]) if (dea?.isAlive) dea.beatFully();
   });
+  const asked = new Asked(bus, deas);
+  const launch = async (): Promise<ComponentProcess> =>
+    stack.use(
+      await ComponentProcess.start({
+        room: 'health-manager',
+        schema: 'HealthManagerConfig',
+        folder,
+        config: {
+          nats_servers: [nats.url],
+          cc_url: cc.url,
+          internal_api: { user: 'bench', password: 'bench' },
+          status: STATUS,
+          heartbeat_period_s: BEAT_MS / 1000,
+        },
+      }),
+    );
 
-  const asked = new Map<string, number>();
-  let again = 0;
-  let stops = 0;
-  let firstAskedAt = 0;
-  let lastAskedAt = 0;
-  let next = 0;
-  const place = ({ droplet: process_guid, instance_index: index }: StartRequest): void => {
-    const key = `${process_guid} ${index}`;
-    const now = performance.now();
-    firstAskedAt ||= now;
-    lastAskedAt = now;
-    if (asked.has(key)) again += 1;
-    asked.set(key, now);
-    while (deas[next % DEAS]?.isAlive === false) next += 1;
-    deas[next++ % DEAS]?.add({ app: Number(`0x${process_guid.slice(-12)}`), index, instance: guid(6, next) });
+  const manager = await launch();
+  const { pid } = manager;
+  const status = statusAddress(manager);
+  // The DEAs beat one after another, spread over the period.
+  const began = performance.now();
+  let beaten = 0;
+  const timer = setInterval(() => {
+    const due = Math.floor(((performance.now() - began) / BEAT_MS) * DEAS);
+    for (; beaten < due; beaten++) {
+      const dea = deas[beaten % DEAS];
+      if (dea?.isAlive) dea.beat();
+    }
+  }, TICK_MS);
+  stack.defer(() => clearInterval(timer));
+  await until('fresh', () => isFresh(manager), 300);
+  const fresh_s = (performance.now() - began) / 1000;
+  await sleep(5_000);
+  const asked_wrongly = asked.at.size;
+  const steady = { cpu: cpuSeconds(pid), nats: cpuSeconds(nats.pid), at: performance.now() };
+  await sleep(steady_s * 1000);
+  const steady_ms = performance.now() - steady.at;
+  const cpu_percent = ((cpuSeconds(pid) - steady.cpu) / steady_ms) * 100_000;
+  const nats_percent = ((cpuSeconds(nats.pid) - steady.nats) / steady_ms) * 100_000;
+  const resident_mb = megabytes(pid, 'VmRSS');
+
+  const loss = await loseSome(deas, asked);
+  await sleep(BEAT_MS + 1_000);
+  const slowest_round_ms = await slowestRound(status);
+  const peak_mb = megabytes(pid, 'VmHWM');
+  const not_fresh = [...manager.output.matchAll(/"msg":"knowledge not fresh"/g)].length;
+
+  const other = await launch();
+  await until('the other knows as much', () => isFresh(other), 300);
+  await manager.signal('SIGKILL');
+  const killedAt = performance.now();
+  const orphan = deas.at(-1)?.crash();
+  await until('the other asks', () => (asked.atOf(orphan) ?? 0) > killedAt, 60);
+  const figures = {
+    instances,
+    full_beat_kb: Math.max(...deas.slice(-3).map((dea) => dea.bytes)) / 1024,
+    fresh_s,
+    fresh_beyond_s: fresh_s - SILENCE_MS / 1000,
+    asked_wrongly,
+    cpu_percent,
+    nats_percent,
+    resident_mb,
+    peak_mb,
+    slowest_round_ms,
+    ...loss,
+    not_fresh,
+    leader_s: ((asked.atOf(orphan) ?? 0) - killedAt) / 1000,
+    stops: asked.stops,
   };
-  using _starts = bus.subscribe(hm9000Start, place);
-  using _stops = bus.subscribe(hm9000Stop, () => void (stops += 1));
+  print(figures);
+  const json = option('--json');
+  if (json !== undefined) writeFileSync(json, JSON.stringify(figures));
+}
 
-  const manager = await ComponentProcess.start({
-    room: 'health-manager',
-    schema: 'HealthManagerConfig',
-    folder,
-    config: {
-      nats_servers: [nats.url],
-      cc_url: cc.url,
-      internal_api: { user: 'bench', password: 'bench' },
-      status: STATUS,
-      heartbeat_period_s: BEAT_MS / 1000,
-    },
-  });
-  try {
-    const { pid } = manager;
-    const status = statusAddress(manager);
-    // The DEAs beat one after another, spread over the period.
-    const began = performance.now();
-    let beaten = 0;
-    using timers = new DisposableStack();
-    const timer = setInterval(() => {
-      const due = Math.floor(((performance.now() - began) / BEAT_MS) * DEAS);
-      for (; beaten < due; beaten++) {
-        const dea = deas[beaten % DEAS];
-        if (dea?.isAlive) toldInstances += dea.beat(bus);
-      }
-    }, TICK_MS);
-    timers.defer(() => clearInterval(timer));
-    const isFresh = (): boolean => /"deas":\d+,"msg":"knowledge fresh"/.test(manager.output);
-    await until('fresh', isFresh, 300);
-    const fresh_s = (performance.now() - began) / 1000;
-    const told_at_start = toldInstances;
-    await sleep(5_000);
-    const asked_wrongly = asked.size;
-    const cpu_before = cpuSeconds(pid);
-    const steadyBegan = performance.now();
-    await sleep(steady_s * 1000);
-    const cpu_percent = ((cpuSeconds(pid) - cpu_before) / (performance.now() - steadyBegan)) * 100_000;
-    const resident_mb = megabytes(pid, 'VmRSS');
+const isFresh = (manager: ComponentProcess): boolean => /"deas":\d+,"msg":"knowledge fresh"/.test(manager.output);
 
-    asked.clear();
-    firstAskedAt = 0;
-    again = 0;
-    const lost = deas.slice(0, DEAS * LOST_SHARE);
-    const lostInstances = lost.reduce((sum, dea) => sum + dea.held.length, 0);
-    for (const dea of lost) dea.isAlive = false;
-    const lostAt = performance.now();
-    await until('all asked for', () => asked.size >= lostInstances, 120).catch((error: unknown) => {
-      console.error(`${asked.size} of ${lostInstances} asked for, ${again} of them again`);
-      throw error;
+/** What the health managers ask for; starts go to DEAs that are alive, in turn. */
+class Asked {
+  readonly at = new Map<string, number>();
+  again = 0;
+  stops = 0;
+  #next = 0;
+
+  constructor(bus: Bus, deas: readonly SimulatedDea[]) {
+    bus.subscribe(hm9000Stop, () => void (this.stops += 1));
+    bus.subscribe(hm9000Start, ({ droplet: process_guid, instance_index: index }: StartRequest) => {
+      const app = Number(`0x${process_guid.slice(-12)}`);
+      const key = `${app} ${index}`;
+      if (this.at.has(key)) this.again += 1;
+      this.at.set(key, performance.now());
+      while (deas[this.#next % DEAS]?.isAlive === false) this.#next += 1;
+      deas[this.#next++ % DEAS]?.start({ app, index, instance: guid(6, this.#next) });
     });
-    const allAskedAt = lastAskedAt;
-    await sleep(BEAT_MS + 1_000);
-    const figures = {
-      instances,
-      full_beat_kb,
-      told_at_start,
-      fresh_s,
-      fresh_beyond_s: fresh_s - SILENCE_MS / 1000,
-      asked_wrongly,
-      cpu_percent,
-      resident_mb,
-      peak_mb: megabytes(pid, 'VmHWM'),
-      slowest_round_ms: await slowestRound(status),
-      lost: lostInstances,
-      first_asked_s: (firstAskedAt - lostAt) / 1000,
-      all_asked_s: (allAskedAt - firstAskedAt) / 1000,
-      asked_again: again,
-      stops,
-    };
-    print(figures);
-    const json = option('--json');
-    if (json !== undefined) writeFileSync(json, JSON.stringify(figures));
-  } finally {
-    await manager[Symbol.asyncDispose]();
   }
+
+  atOf(held: Held | undefined): number | undefined {
+    return held && this.at.get(`${held.app} ${held.index}`);
+  }
+}
+
+/** A tenth of the DEAs is gone at once, while instances of the others crash now and then. */
+async function loseSome(deas: readonly SimulatedDea[], asked: Asked): Promise<Record<string, number>> {
+  asked.at.clear();
+  asked.again = 0;
+  const gone = deas.slice(0, DEAS * LOST_SHARE);
+  const lost = gone.flatMap((dea) => dea.held);
+  const before = { ...said };
+  for (const dea of gone) dea.isAlive = false;
+  const lostAt = performance.now();
+  const crashed: { held: Held; at: number }[] = [];
+  const rest = deas.slice(gone.length);
+  const crashes = setInterval(() => {
+    const held = rest[(crashed.length * 37) % rest.length]?.crash();
+    if (held) crashed.push({ held, at: performance.now() });
+  }, CRASH_EACH_MS);
+  // No look at all of them each time: this process has a thousand DEAs to be.
+  let known = 0;
+  const isAllAsked = (): boolean => {
+    while (known < lost.length && asked.atOf(lost[known]) !== undefined) known += 1;
+    return known === lost.length;
+  };
+  try {
+    await until('all asked for', isAllAsked, 120);
+  } finally {
+    clearInterval(crashes);
+  }
+  const times = lost.map((held) => asked.atOf(held) ?? 0);
+  // In a stack a call has too many arguments long before a million.
+  const first = times.reduce((one, other) => Math.min(one, other));
+  const last = times.reduce((one, other) => Math.max(one, other));
+  await until('the crashed are asked for', () => crashed.every(({ held, at }) => (asked.atOf(held) ?? 0) > at), 60);
+  const reactions = crashed.map(({ held, at }) => (asked.atOf(held) ?? 0) - at).toSorted((one, other) => one - other);
+  return {
+    lost: lost.length,
+    first_asked_s: (first - lostAt) / 1000,
+    all_asked_s: (last - first) / 1000,
+    asked_again: asked.again,
+    crashed: reactions.length,
+    crash_median_ms: reactions[Math.floor(reactions.length / 2)] ?? 0,
+    crash_worst_ms: reactions.at(-1) ?? 0,
+    beats: said.beats - before.beats,
+    beat_instances: said.instances - before.instances,
+  };
 }
 
 function statusAddress(manager: ComponentProcess): string {
@@ -294,9 +257,18 @@ function print(f: Record<string, number | string>): void {
     ['fresh, beyond the three beats that it has to listen', `${n('fresh_beyond_s', 1)} s`, '2 s'],
     ['slowest round of comparison, at most', `${f['slowest_round_ms']} ms`, '250 ms'],
     [`steady CPU over ${steady_s} s`, `${n('cpu_percent', 1)} % of a core`, '25 %'],
+    ['nats-server beside it', `${n('nats_percent', 1)} % of a core`, ''],
     ['resident', `${n('resident_mb')} MB (peak ${n('peak_mb')} MB)`, '500 MB'],
     [`${n('lost')} instances of 100 DEAs lost: noticed after`, `${n('first_asked_s', 1)} s`, '4 to 6 s'],
     ['and all asked for within', `${n('all_asked_s', 1)} s`, '5 s'],
+    [
+      `meanwhile ${n('crashed')} of the rest crashed: asked for after`,
+      `${n('crash_median_ms')} ms (worst ${n('crash_worst_ms')} ms)`,
+      '1 s',
+    ],
+    ['and all DEAs said', `${n('beats')} beats that named ${n('beat_instances')} instances`, ''],
+    ['its knowledge was lost meanwhile', `${n('not_fresh')} times`, '0'],
+    ['leader killed: the next asked after', `${n('leader_s', 1)} s`, '3 s'],
     [
       'asked for though it ran, asked for twice, stopped',
       `${n('asked_wrongly')}, ${n('asked_again')}, ${n('stops')}`,
@@ -306,4 +278,11 @@ function print(f: Record<string, number | string>): void {
   ];
   console.log(`| ${instances} instances on ${DEAS} DEAs | measured | goal |\n| --- | ---: | ---: |`);
   for (const [what, measured, goal] of rows) console.log(`| ${what} | ${measured} | ${goal} |`);
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'ingot-bench-'));
+try {
+  await measure();
+} finally {
+  rmSync(folder, { recursive: true, force: true });
 }

@@ -2,8 +2,7 @@
  * `npm run sim [-- seconds [first seed]]`: the health manager in simulated storms, seed after seed, for so many seconds; a seed
  * that breaks an invariant is printed and the run ends with status 1. Keep it in src/health-manager/simulation.test.ts.
  */
-import { simulateHealthManager } from '#testing/simulation/health-manager.ts';
-import { Random } from '#testing/simulation/random.ts';
+import { simulateHealthManager, stormOf } from '#testing/simulation/health-manager.ts';
 
 const seconds = Number(process.argv[2] ?? 60);
 let seed = Number(process.argv[3] ?? Date.now() % 1_000_000);
@@ -12,14 +11,12 @@ let steps = 0;
 let asked = 0;
 let runs = 0;
 while (performance.now() - started < seconds * 1000) {
-  const random = new Random(seed);
-  const size = { deas: random.between(2, 40), processes: random.between(1, 40), max_instances: random.between(1, 6) };
   try {
-    const result = simulateHealthManager({ seed, storm_s: random.between(60, 1200), ...size });
+    const result = simulateHealthManager(stormOf(seed));
     steps += result.steps;
     asked += result.asked;
   } catch (error) {
-    console.error(`${error instanceof Error ? error.message : String(error)} (${JSON.stringify(size)})`);
+    console.error(`${error instanceof Error ? error.message : String(error)} (${JSON.stringify(stormOf(seed))})`);
     process.exit(1);
   }
   runs += 1;

@@ -1,5 +1,13 @@
 import type { Bus } from '#bus/bus.ts';
-import { deaAdvertise, deaBeat, deaHeartbeat, deaLocate, deaShutdown, dropletExited } from '#contracts/dea.ts';
+import {
+  deaAdvertise,
+  deaBeat,
+  deaHeartbeat,
+  deaLocate,
+  deaShutdown,
+  deaUsage,
+  dropletExited,
+} from '#contracts/dea.ts';
 import { CC_QUEUE, hm9000Start, hm9000Stop, type StartRequest, type StopRequest } from '#contracts/health-manager.ts';
 import type { Log } from '#kernel/log.ts';
 import type { AdvertPool } from './placement/advert-pool.ts';
@@ -27,6 +35,7 @@ export function listenToBus(options: BusFaceOptions): Disposable {
   stack.use(bus.subscribe(deaAdvertise, (advert) => pool.hear(advert)));
   stack.use(bus.subscribe(deaShutdown, ({ id }) => pool.forget(id)));
   stack.use(bus.subscribe(deaHeartbeat, (beat) => tracker.hearBeat(beat)));
+  stack.use(bus.subscribe(deaUsage, ({ usage }) => tracker.hearUsage(usage)));
   stack.use(bus.subscribe(dropletExited, (event) => tracker.exited(event)));
   stack.use(
     bus.subscribe(
@@ -41,7 +50,8 @@ export function listenToBus(options: BusFaceOptions): Disposable {
   stack.use(bus.subscribe(hm9000Stop, async (request) => await answerStop(options, request), { queue: CC_QUEUE }));
   const catchUp = (): void => {
     bus.publish(deaLocate, {});
-    bus.publish(deaBeat, {});
+    // Not whole lists, which would be too much at once: those that are lacked are asked for as beats come.
+    bus.publish(deaBeat, { is_short: true });
   };
   stack.use(bus.onReconnect(catchUp));
   catchUp();

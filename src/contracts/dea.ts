@@ -60,20 +60,36 @@ export const InstanceUsage = z.object({
 export type InstanceUsage = z.infer<typeof InstanceUsage>;
 
 /**
- * A full beat carries `droplets`, all that the DEA holds; a short one says by `digest` that nothing changed since. A hearer
- * whose digest differs asks on `dea.<id>.beat`. `digest` is beatDigest() of `droplets`.
+ * What a DEA holds, said so that it costs what changed (docs/adr/0006-beats-of-what-changed.md). The list of a DEA has a number,
+ * `seq`, one higher with each change that is told. A beat with `changes` leads from the list before to this one; one with `droplets`
+ * is the whole list; one with neither says that the list is still this. placeBeat() says what a hearer does with it; whoever
+ * lacks the list asks on `dea.beat`.
  */
 export const DeaHeartbeat = z.object({
   dea: z.string(),
-  digest: z.string(),
+  run: z.string().describe("new at each start of the DEA's process: `seq` counts within it"),
+  seq: z.number().int(),
+  digest: z.string().describe('beatDigest() of the list'),
   droplets: z.array(HeartbeatInstance).optional(),
-  usage: z.record(z.string(), InstanceUsage).optional().describe('by instance guid; sent every few beats'),
+  changes: z
+    .object({ held: z.array(HeartbeatInstance).describe('new or not as before'), gone: z.array(z.string()) })
+    .optional(),
 });
 export type DeaHeartbeat = z.infer<typeof DeaHeartbeat>;
 
 export const deaHeartbeat = topic('dea.heartbeat', DeaHeartbeat);
-/** Asks every DEA for a full beat at once, or with `dea` only that one. */
-export const deaBeat = topic('dea.beat', z.object({ dea: z.string().optional() }));
+/**
+ * Asks for beats at once: the DEA named for its whole list, or every DEA. With `is_short` whatever is due will do, by which one
+ * learns whose lists one lacks: a thousand whole lists at once would drown the asker.
+ */
+export const deaBeat = topic('dea.beat', z.object({ dea: z.string().optional(), is_short: z.boolean().optional() }));
+
+export const DeaUsage = z.object({
+  dea: z.string(),
+  usage: z.record(z.string(), InstanceUsage).describe('by instance guid'),
+});
+/** What instances use, every few beats; on a subject of its own, since it is most of what a DEA says and few want it. */
+export const deaUsage = topic('dea.usage', DeaUsage);
 
 export const ExitReason = z.enum(['CRASHED', 'STOPPED', 'DEA_SHUTDOWN', 'DEA_EVACUATION']);
 export type ExitReason = z.infer<typeof ExitReason>;

@@ -27,7 +27,7 @@ export function listen(bus: Bus, dea: string, cell: Cell, stager: Stager): Dispo
   stack.use(bus.subscribe(deaLocate, () => cell.advertise()));
   stack.use(
     bus.subscribe(deaBeat, (asked) => {
-      if (asked.dea === undefined || asked.dea === dea) cell.beat();
+      if (asked.dea === undefined || asked.dea === dea) cell.beat({ is_short: asked.is_short ?? false });
     }),
   );
   stack.use(bus.reply(deaFindDroplet, (query) => find(cell, dea, query)));

@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { deaBeat, deaFindDroplet, deaLocate, deaStop, deaUpdate, type StartMessage } from '#contracts/dea.ts';
+import {
+  deaBeat,
+  deaFindDroplet,
+  type DeaHeartbeat,
+  deaLocate,
+  deaStop,
+  deaUpdate,
+  type StartMessage,
+} from '#contracts/dea.ts';
 import { componentDiscover } from '#contracts/collector.ts';
 import { routerStart } from '#contracts/router.ts';
 import { basicAuthHeader } from '#http/basic-auth.ts';
@@ -220,7 +228,7 @@ describe('a DEA', { skip: process.getuid?.() === 0 ? false : 'containers need ro
     });
     assert.equal(found.dea, cell.id);
     assert.ok((found.instances[0]?.usage?.mem ?? 0) > 1_000_000);
-    await eventually('usage in a beat', () => cell.heard.beats.some((beat) => beat.usage?.[start.instance]));
+    await eventually('usage is said to all', () => cell.heard.usage.has(start.instance));
     await eventually('gauges in its log', () =>
       cell.heard.envelopes.some(
         (one) => one.gauge?.metrics['memory'] && one.tags['process_instance_id'] === start.instance,
@@ -230,18 +238,47 @@ describe('a DEA', { skip: process.getuid?.() === 0 ? false : 'containers need ro
     await stopped(start);
   });
 
-  it('beats shortly while nothing changes, and fully when asked', async () => {
+  it('beats shortly while nothing changes, tells what changes and only that, and all of it when asked', async () => {
     const { beats } = cell.heard;
-    await eventually('a short beat', () => beats.at(-1)?.droplets === undefined && beats.length > 0);
+    const isShort = (beat: DeaHeartbeat | undefined) => beat && !beat.droplets && !beat.changes;
+    const last = () => beats.at(-1);
     const full = () => beats.filter((beat) => beat.droplets !== undefined);
+    await eventually('a short beat', () => isShort(last()));
+    const seq = last()?.seq ?? 0;
+    const others = webStart();
+    await running(others);
+    const start = webStart();
+    await running(start);
+    await stopped(start);
+    await eventually('a short beat', () => isShort(last()));
+    const changes = beats.filter((beat) => beat.seq > seq && beat.changes !== undefined);
+    // In order, none left out, and the last instance's are its own.
+    assert.deepEqual(
+      changes.map((beat) => beat.seq),
+      changes.map((_, n) => seq + n + 1),
+    );
+    const named = changes.filter(({ changes: one }) => one?.held.some(({ instance }) => instance === start.instance));
+    for (const beat of named) assert.deepEqual(beat.changes?.held.length, 1);
+    assert.deepEqual(changes.at(-1)?.changes, { held: [], gone: [start.instance] });
+
     const before = full().length;
     cell.bus.publish(deaBeat, { dea: 'another' });
-    cell.bus.publish(deaBeat, { dea: cell.id });
+    cell.bus.publish(deaBeat, { is_short: true });
+    for (let n = 0; n < 3; n++) cell.bus.publish(deaBeat, { dea: cell.id });
     await eventually('a full beat', () => full().length > before);
     await eventually(
       'short beats that say the same',
-      () => beats.at(-1)?.droplets === undefined && beats.at(-1)?.digest === full().at(-1)?.digest,
+      () => isShort(last()) && last()?.digest === full().at(-1)?.digest,
     );
+    assert.deepEqual(
+      full()
+        .at(-1)
+        ?.droplets?.map(({ instance }) => instance),
+      [others.instance],
+    );
+    // One for the first who asks, one for all others.
+    assert.ok(full().length <= before + 2);
+    await stopped(others);
   });
 
   it('takes an instance that is not ready out of routing, and back in', async () => {

@@ -152,8 +152,10 @@ export class Cell implements AsyncDisposable {
     }
   }
 
-  beat(): void {
-    this.#heart.beatFully();
+  /** Somebody wants to know what is held: all of it, or whatever there is to say. */
+  beat({ is_short }: { is_short: boolean }): void {
+    if (is_short) this.#heart.beat();
+    else this.#heart.beatFully();
   }
 
   advertise(): void {
@@ -180,7 +182,7 @@ export class Cell implements AsyncDisposable {
   /** Marks all as leaving, so that the health manager starts them elsewhere while they still serve here. */
   async markEvacuating(): Promise<void> {
     await Promise.all(this.instances.map(async (instance) => await instance.markEvacuating()));
-    this.#heart.beatFully();
+    this.#heart.beat();
   }
 
   async stopAll(reason: 'DEA_SHUTDOWN' | 'DEA_EVACUATION'): Promise<void> {
@@ -265,7 +267,8 @@ export class Cell implements AsyncDisposable {
     this.#untold = [];
     for (const message of untold) this.#tell(message);
     this.#options.routes.registerAll();
-    this.#heart.beatFully();
+    // Not the whole list, which all would say at the same moment: who missed a change asks.
+    this.#heart.beat();
   }
 }
 

@@ -1,9 +1,6 @@
-import { beatDigest } from '#contracts/beat-digest.ts';
+import { type BeatMark, placeBeat } from '#contracts/beat-order.ts';
 import type { DeaHeartbeat, DropletExited, HeartbeatInstance } from '#contracts/dea.ts';
 import type { ActualInstance } from './plan.ts';
-
-/** What is read of a beat. */
-export type Beat = Pick<DeaHeartbeat, 'dea' | 'digest' | 'droplets'>;
 
 /** All there is of an instance, once, however many lists it is in: there may be a million. */
 interface Held extends ActualInstance {
@@ -16,8 +13,8 @@ interface Held extends ActualInstance {
 interface Dea {
   id: string;
   seenAt: number;
-  /** Undefined until its list was heard, which it was first missed at `unknownSince`. */
-  digest: string | undefined;
+  /** Which list is held; undefined until one was heard, which was first missed at `unknownSince`. */
+  mark: BeatMark | undefined;
   unknownSince: number;
   instances: Held[];
 }
@@ -29,9 +26,18 @@ export interface Changes {
   lost: { droplet: string; version: string; index: number }[];
 }
 
+const NOTHING = { held: [], gone: [] };
+
+/** Takes it out of the list, the order of which is nobody's concern. */
+function leave(dea: Dea, held: Held): void {
+  const at = dea.instances.indexOf(held);
+  const last = at < 0 ? undefined : dea.instances.pop();
+  if (last !== undefined && last !== held) dea.instances[at] = last;
+}
+
 /**
- * What runs, as the DEAs tell it: one list per DEA, replaced by each full beat, kept alive by each short one. Times are ms of a
- * monotonic clock.
+ * What runs, as the DEAs tell it: one list per DEA, replaced by each full beat, changed by those that tell what changed, kept
+ * alive by all. Times are ms of a monotonic clock.
  */
 export class ActualState {
   readonly #deas = new Map<string, Dea>();
@@ -39,6 +45,7 @@ export class ActualState {
   readonly #byDroplet = new Map<string, Held[]>();
   readonly #silence_ms: number;
   readonly #unknown = new Set<Dea>();
+  readonly #doubtful = new Set<string>();
   #learnedAt = -Infinity;
   #flowSince: number | undefined;
   #lastBeatAt = -Infinity;
@@ -74,21 +81,33 @@ export class ActualState {
     if (this.#flowSince !== undefined) this.#flowSince += ms;
   }
 
-  /** Takes a beat. `unknown: true` asks for a full one, since the digest is not that of the list held. */
-  beat(beat: Beat, now: number): Changes & { unknown: boolean } {
+  /** Takes a beat. `unknown: true` asks for a full one, since the list held is not the one that the DEA goes on from. */
+  beat(beat: DeaHeartbeat, now: number): Changes & { unknown: boolean } {
     if (this.#flowSince === undefined || now - this.#lastBeatAt >= this.#silence_ms) this.#flowSince = now;
     this.#lastBeatAt = now;
     const changes: Changes = { droplets: new Set(), lost: [] };
     const dea = this.#deaOf(beat.dea, now);
     dea.seenAt = now;
-    if (!beat.droplets) return { ...changes, unknown: dea.digest !== beat.digest };
-    this.#beats += 1;
-    const instances = beat.droplets.map((held) => this.#put(dea, held, now, changes));
-    const gone = dea.instances.filter((held) => held.beat !== this.#beats && held.dea === dea.id);
-    dea.instances = instances;
-    for (const held of gone) this.#remove(held, changes);
-    dea.digest = beat.digest;
-    if (this.#unknown.delete(dea)) this.#learnedAt = now;
+    const place = placeBeat(dea.mark, beat);
+    switch (place) {
+      case 'unknown':
+        this.#doubtful.add(dea.id);
+        return { ...changes, unknown: true };
+      case 'old':
+        return { ...changes, unknown: false };
+      case 'same':
+        break;
+      case 'next':
+        this.#change(dea, beat.changes ?? NOTHING, { now, changes });
+        break;
+      case 'full':
+        this.#replace(dea, beat.droplets ?? [], { now, changes });
+        break;
+      default:
+        place satisfies never;
+    }
+    this.#doubtful.delete(dea.id);
+    dea.mark = { run: beat.run, seq: beat.seq, digest: beat.digest };
     return { ...changes, unknown: false };
   }
 
@@ -97,10 +116,7 @@ export class ActualState {
     const changes: Changes = { droplets: new Set([exit.droplet]), lost: [] };
     const held = this.#instances.get(exit.instance);
     const dea = this.#deas.get(exit.dea);
-    if (held && dea?.instances.includes(held) === true) {
-      dea.instances = dea.instances.filter((other) => other !== held);
-      dea.digest = beatDigest(dea.instances);
-    }
+    if (held && dea) leave(dea, held);
     if (held) this.#remove(held, changes);
     if (exit.reason === 'DEA_EVACUATION' || exit.reason === 'DEA_SHUTDOWN') {
       changes.lost.push({ droplet: exit.droplet, version: exit.version, index: exit.index });
@@ -115,6 +131,7 @@ export class ActualState {
       if (now - dea.seenAt < this.#silence_ms) continue;
       this.#deas.delete(id);
       this.#unknown.delete(dea);
+      this.#doubtful.delete(id);
       changes.deas.push(id);
       for (const held of dea.instances) {
         // Another DEA may have said since that it holds it.
@@ -135,6 +152,11 @@ export class ActualState {
     return this.#byDroplet.keys();
   }
 
+  /** DEAs that hold something else than what is held of them, which they have been asked for. */
+  get doubtful(): ReadonlySet<string> {
+    return this.#doubtful;
+  }
+
   get deaCount(): number {
     return this.#deas.size;
   }
@@ -150,10 +172,38 @@ export class ActualState {
   #deaOf(id: string, now: number): Dea {
     const known = this.#deas.get(id);
     if (known) return known;
-    const dea: Dea = { id, seenAt: now, digest: undefined, unknownSince: now, instances: [] };
+    const dea: Dea = { id, seenAt: now, mark: undefined, unknownSince: now, instances: [] };
     this.#deas.set(id, dea);
     this.#unknown.add(dea);
     return dea;
+  }
+
+  #replace(dea: Dea, list: readonly HeartbeatInstance[], { now, changes }: { now: number; changes: Changes }): void {
+    this.#beats += 1;
+    const instances = list.map((held) => this.#put(dea, held, now, changes));
+    const gone = dea.instances.filter((held) => held.beat !== this.#beats && held.dea === dea.id);
+    dea.instances = instances;
+    for (const held of gone) this.#remove(held, changes);
+    if (this.#unknown.delete(dea)) this.#learnedAt = now;
+  }
+
+  #change(
+    dea: Dea,
+    said: NonNullable<DeaHeartbeat['changes']>,
+    { now, changes }: { now: number; changes: Changes },
+  ): void {
+    for (const one of said.held) {
+      const isListed = this.#instances.get(one.instance)?.dea === dea.id;
+      const held = this.#put(dea, one, now, changes);
+      if (!isListed) dea.instances.push(held);
+    }
+    for (const instance of said.gone) {
+      const held = this.#instances.get(instance);
+      // Its exit may have been heard already, or another DEA have taken it over.
+      if (held?.dea !== dea.id) continue;
+      leave(dea, held);
+      this.#remove(held, changes);
+    }
   }
 
   #put(dea: Dea, said: HeartbeatInstance, now: number, changes: Changes): Held {

@@ -1,19 +1,12 @@
 import { randomUUID } from 'node:crypto';
+import { BeatRequests } from '#bus/beat-requests.ts';
 import type { Bus } from '#bus/bus.ts';
 import { dropletUpdated } from '#contracts/cloud-controller.ts';
-import { deaBeat, DeaHeartbeat, deaHeartbeat, dropletExited } from '#contracts/dea.ts';
+import { deaBeat, deaHeartbeat, dropletExited } from '#contracts/dea.ts';
 import { hm9000Start, hm9000Stop } from '#contracts/health-manager.ts';
-import { topic } from '#contracts/topic.ts';
 import type { Clock } from '#kernel/clock.ts';
-import { BeatRequests } from './beat-requests.ts';
 import type { Step } from './plan.ts';
 import type { Reconciler } from './reconciler.ts';
-
-/** Usage figures are not read here, and not checked either: at a thousand DEAs that would cost more than all the rest. */
-const heartbeatWithoutUsage = topic(deaHeartbeat.subject, DeaHeartbeat.omit({ usage: true }));
-
-const FULL_BEATS_AT_ONCE = 50;
-const FULL_BEAT_PATIENCE_MS = 2_000;
 
 export interface HearingOptions {
   bus: Bus;
@@ -29,13 +22,9 @@ export interface HearingOptions {
 export function hearBus(options: HearingOptions): Disposable {
   const { bus, clock, reconciler, nudge, isLeader, onBeat } = options;
   const stack = new DisposableStack();
-  const requests = new BeatRequests({
-    at_once: FULL_BEATS_AT_ONCE,
-    patience_ms: FULL_BEAT_PATIENCE_MS,
-    ask: (dea) => void bus.publish(deaBeat, { dea }),
-  });
+  const requests = new BeatRequests({ ask: (dea) => void bus.publish(deaBeat, { dea }) });
   stack.use(
-    bus.subscribe(heartbeatWithoutUsage, (beat) => {
+    bus.subscribe(deaHeartbeat, (beat) => {
       const now = clock.monotonic();
       onBeat();
       if (reconciler.beat(beat, now)) requests.want(beat.dea, now);

@@ -29,7 +29,7 @@ export const HealthManagerConfig = z.strictObject({
   max_backoff_s: seconds.default(960),
   crash_count_ttl_s: seconds.default(1920).describe('an index that was quiet so long starts its count anew'),
   max_starts_per_round: z.number().int().min(1).default(5000).describe('starts asked for each quarter second'),
-  lock_ttl_s: seconds.default(2).describe('a leader that is silent so long has lost its lead'),
+  lock_ttl_s: seconds.default(1.5).describe('a leader that is silent so long has lost its lead'),
 });
 export type HealthManagerConfig = z.infer<typeof HealthManagerConfig>;
 

@@ -56,7 +56,7 @@ describe('the health manager', () => {
     let list = [instance];
     using _beats = systemClock.every(
       100,
-      () => void bus.publish(deaHeartbeat, { dea: 'one', droplets: list, digest: beatDigest(list) }),
+      () => void bus.publish(deaHeartbeat, { dea: 'one', run: 'r', seq: 1, droplets: list, digest: beatDigest(list) }),
     );
     await using manager = await start(config, { log: silentLog, clock: systemClock });
     await eventually('the missing is asked for', () => asked.length > 0);

@@ -206,6 +206,19 @@ const cases: Case[] = [
     expect: ['stop n duplicate'],
   },
   {
+    when: 'an index has had two for long, but a change of the DEA of one was missed',
+    desired: want(1),
+    actual: [has(0, { dea: 'doubtful' }), has(0, { instance: 'n', since: 5 })],
+    memory: remember({}, { duplicateSince: new Map([['n', NOW - 31_000]]) }),
+    expect: [],
+  },
+  {
+    when: 'nobody wants what a DEA holds of which a change was missed',
+    desired: undefined,
+    actual: [has(0, { dea: 'doubtful' })],
+    expect: ['stop i0 undesired'],
+  },
+  {
     when: 'of two on an index the older still starts',
     desired: want(1),
     actual: [has(0, { state: 'STARTING' }), has(0, { instance: 'n', since: 5 })],
@@ -234,6 +247,7 @@ const show = (c: Case, now = NOW): string[] =>
     desired: c.desired,
     actual: c.actual ?? [],
     memory: c.memory ?? remember(),
+    doubtful: new Set(['doubtful']),
     rules,
   }).steps.map((step) =>
     step.do === 'start' ? `start ${step.index} ${step.why}` : `stop ${step.instance} ${step.why}`,

@@ -103,6 +103,8 @@ export function planProcess(input: {
   desired: DesiredProcess | undefined;
   actual: readonly ActualInstance[];
   memory: ProcessMemory;
+  /** DEAs of which a change was missed, and the list not had since. */
+  doubtful?: ReadonlySet<string>;
   rules: PlanRules;
 }): Plan {
   const { desired, actual } = input;
@@ -115,6 +117,9 @@ export function planProcess(input: {
   const starts = planStarts(input, desired);
   // Stops wait for a round in which nothing is missing: with an index empty, a surplus instance may be all that serves.
   if (starts.isAnyMissing) return starts;
+  // What is said to serve beside it may have gone without our hearing of it.
+  if (actual.some(({ dea }) => input.doubtful?.has(dea)))
+    return { ...starts, due: earliest(starts.due, input.now + input.rules.stop_keep_alive_ms) };
   const stops = planStops(input, surplus(input, desired));
   return { steps: [...starts.steps, ...stops.steps], due: earliest(starts.due, stops.due) };
 }

@@ -43,9 +43,12 @@ const held = (droplet: string, index: number, change: Partial<HeartbeatInstance>
 });
 const full = (dea: string, droplets: HeartbeatInstance[]): Parameters<Reconciler['beat']>[0] => ({
   dea,
+  run: 'r',
+  seq: 1,
   droplets,
   digest: beatDigest(droplets),
 });
+const short = (dea: string, digest: string): Parameters<Reconciler['beat']>[0] => ({ dea, run: 'r', seq: 1, digest });
 const exit = (droplet: string, index: number, reason: DropletExited['reason'] = 'CRASHED'): DropletExited => ({
   cc_partition: 'default',
   dea: 'one',
@@ -116,14 +119,22 @@ describe('the reconciler', () => {
     assert.deepEqual(live(on, { one: [held('a', 0)], two: [held('a', 1)] }, 60_000, 75_000), []);
   });
 
-  it('asks a DEA for its list when the digest is another, and keeps it alive when it is the same', () => {
+  it('asks a DEA for its list when something of it was missed, and takes what changed when nothing was', () => {
     const on = reconciler();
-    assert.equal(on.beat({ dea: 'one', digest: 'x' }, 0), true);
-    const list = [held('a', 0)];
+    const names = (): string[] => on.actual.instancesOf('a').map(({ instance, state }) => `${instance} ${state}`);
+    assert.equal(on.beat(short('one', 'x'), 0), true);
+    const list = [held('a', 0), held('a', 1)];
     assert.equal(on.beat(full('one', list), 1), false);
-    assert.equal(on.beat({ dea: 'one', digest: beatDigest(list) }, 2), false);
+    assert.equal(on.beat(short('one', beatDigest(list)), 2), false);
     on.exited(exit('a', 0), 3);
-    assert.equal(on.beat({ dea: 'one', digest: beatDigest([]) }, 4), false);
+    const changes = { held: [held('a', 2, { state: 'STARTING' })], gone: ['a-0', 'unheard-of'] };
+    assert.equal(on.beat({ ...short('one', 'two'), seq: 2, changes }, 4), false);
+    assert.deepEqual(names(), ['a-1 RUNNING', 'a-2 STARTING']);
+    assert.equal(on.beat(full('one', list), 5), false, 'what came late is passed over');
+    const next = { held: [held('a', 2)], gone: ['a-1'] };
+    assert.equal(on.beat({ ...short('one', 'three'), seq: 3, changes: next }, 6), false);
+    assert.deepEqual(names(), ['a-2 RUNNING']);
+    assert.equal(on.beat({ ...short('one', 'five'), seq: 5, changes: next }, 7), true, 'one was lost');
   });
 
   it('limits the starts of a round and takes apps with nothing left first', () => {
@@ -157,14 +168,14 @@ describe('the reconciler', () => {
     const fresh: number[] = [];
     for (let now = 0; now <= 20_000; now += 1_000) {
       on.beat(full('one', [held('a', 0)]), now);
-      assert.equal(on.beat({ dea: 'mute', digest: 'x' }, now), true);
+      assert.equal(on.beat(short('mute', 'x'), now), true);
       if (on.isFresh(now)) fresh.push(now);
     }
     assert.equal(fresh[0], 12_000);
     const other = reconciler();
     other.fetched([desired('a', 1)], { askedAt: 0, now: 0 });
     for (let now = 0; now <= 8_000; now += 1_000) {
-      other.beat({ dea: 'late', digest: 'x' }, now);
+      other.beat(short('late', 'x'), now);
       assert.equal(other.isFresh(now), false);
     }
     other.beat(full('late', [held('a', 0)]), 8_500);

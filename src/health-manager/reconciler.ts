@@ -1,6 +1,6 @@
 import type { DesiredProcess } from '#contracts/cloud-controller.ts';
-import type { DropletExited } from '#contracts/dea.ts';
-import { ActualState, type Beat, type Changes } from './actual-state.ts';
+import type { DeaHeartbeat, DropletExited } from '#contracts/dea.ts';
+import { ActualState, type Changes } from './actual-state.ts';
 import { Backlog } from './backlog.ts';
 import { DesiredState } from './desired-state.ts';
 import { isAsDesired, planProcess, type IndexMemory, type PlanRules, type ProcessMemory, type Step } from './plan.ts';
@@ -62,7 +62,7 @@ export class Reconciler {
   }
 
   /** Takes a beat; true when the DEA should be asked for a full one. */
-  beat(beat: Beat, now: number): boolean {
+  beat(beat: DeaHeartbeat, now: number): boolean {
     const { unknown, ...changes } = this.actual.beat(beat, now);
     this.#note(changes);
     return unknown;
@@ -273,7 +273,15 @@ export class Reconciler {
     }
     const memory = known ?? this.#memoryOf(droplet);
     this.#refresh(memory, { desired, actual, now });
-    const { steps, due } = planProcess({ now, droplet, desired, actual, memory, rules: this.#options });
+    const { steps, due } = planProcess({
+      now,
+      droplet,
+      desired,
+      actual,
+      memory,
+      doubtful: this.actual.doubtful,
+      rules: this.#options,
+    });
     if (due === undefined) this.#due.delete(droplet);
     else this.#due.set(droplet, due);
     const isWorthKeeping = memory.indices.size + memory.askedStopAt.size + memory.duplicateSince.size > 0;

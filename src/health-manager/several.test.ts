@@ -55,7 +55,7 @@ describe('several health managers', () => {
     const held = new Map(apps.map((droplet) => [droplet, running(droplet)]));
     const beat = (): void => {
       const droplets = [...held.values()];
-      bus.publish(deaHeartbeat, { dea: 'one', droplets, digest: beatDigest(droplets) });
+      bus.publish(deaHeartbeat, { dea: 'one', run: 'r', seq: 1, droplets, digest: beatDigest(droplets) });
     };
     const crash = (droplet: string): void => {
       held.delete(droplet);

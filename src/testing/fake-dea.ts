@@ -12,6 +12,7 @@ import {
   deaStart,
   deaStop,
   deaUpdate,
+  deaUsage,
   dropletExited,
   type DropletExited,
   type HeartbeatInstance,
@@ -62,6 +63,9 @@ export class FakeDea implements AsyncDisposable {
   readonly #options: Required<Pick<FakeDeaOptions, 'memory_mb' | 'disk_mb' | 'zone' | 'stacks' | 'process_types'>> &
     FakeDeaOptions;
   readonly #bus: Bus;
+  readonly #run = randomUUID();
+  #seq = 0;
+  #digest = beatDigest([]);
   readonly #running = new Map<string, Running>();
   readonly #stack = new DisposableStack();
   readonly #work = new Set<Promise<void>>();
@@ -122,8 +126,14 @@ export class FakeDea implements AsyncDisposable {
     const time = new Date().toISOString();
     this.#bus.publish(deaHeartbeat, {
       dea: this.id,
-      digest: beatDigest(droplets),
+      run: this.#run,
+      // Each list is said whole.
+      seq: full ? ++this.#seq : this.#seq,
+      digest: full ? (this.#digest = beatDigest(droplets)) : this.#digest,
       ...(full && { droplets }),
+    });
+    this.#bus.publish(deaUsage, {
+      dea: this.id,
       usage: Object.fromEntries(
         droplets.map(({ instance }) => [instance, { cpu: 0.25, mem: 1024, disk: 2048, log_rate: 0, time }]),
       ),

@@ -27,6 +27,10 @@ export class TestNats implements AsyncDisposable {
     return `nats://127.0.0.1:${this.port}`;
   }
 
+  get pid(): number | undefined {
+    return this.#process?.pid;
+  }
+
   /** `kill -9`: the bus is away until `resume`. */
   async kill(): Promise<void> {
     const running = this.#process;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { beatDigest } from '#contracts/beat-digest.ts';
-import type { DropletExited, HeartbeatInstance } from '#contracts/dea.ts';
+import type { DeaHeartbeat, DropletExited, HeartbeatInstance } from '#contracts/dea.ts';
 import { systemClock } from '#kernel/clock.ts';
 import { InstanceTracker } from './instance-tracker.ts';
 
@@ -37,7 +37,10 @@ class Tracked {
   });
 
   beat(...droplets: HeartbeatInstance[]): void {
-    this.tracker.hearBeat({ dea: 'd', digest: beatDigest(droplets), droplets });
+    this.tracker.hearBeat({ dea: 'd', run: 'r', seq: 1, digest: beatDigest(droplets), droplets });
+  }
+  change(seq: number, changes: DeaHeartbeat['changes']): void {
+    this.tracker.hearBeat({ dea: 'd', run: 'r', seq, digest: `d${seq}`, changes });
   }
   get states(): string[] {
     return this.tracker.indexStates(process).map(({ state }) => state);
@@ -108,18 +111,44 @@ describe('the instance tracker', () => {
     tracked.beat(instance('i'));
     tracked.now_ms = 10_001;
     assert.deepEqual(tracked.states, ['DOWN', 'DOWN']);
-    tracked.tracker.hearBeat({ dea: 'd', digest: beatDigest([instance('i')]) });
+    tracked.tracker.hearBeat({ dea: 'd', run: 'r', seq: 1, digest: beatDigest([instance('i')]) });
     assert.deepEqual(tracked.states, ['RUNNING', 'DOWN']);
     assert.deepEqual(tracked.asked, []);
   });
 
-  it('asks for a full beat when a digest is another, and not with every beat', () => {
+  it('takes what changed, in order, and passes over what comes twice', () => {
     const tracked = new Tracked();
     tracked.beat(instance('i'));
-    for (let n = 0; n < 3; n++) tracked.tracker.hearBeat({ dea: 'd', digest: 'other' });
+    tracked.change(2, { held: [instance('j', { index: 1, state: 'STARTING' })], gone: [] });
+    assert.deepEqual(tracked.states, ['RUNNING', 'STARTING']);
+    tracked.change(3, { held: [instance('j', { index: 1 })], gone: ['i'] });
+    tracked.change(2, { held: [instance('i')], gone: [] });
+    assert.deepEqual(tracked.states, ['DOWN', 'RUNNING']);
+    assert.deepEqual(tracked.asked, []);
+  });
+
+  it('asks for a full beat when a change was missed, keeps what it has until then, and does not ask with every beat', () => {
+    const tracked = new Tracked();
+    tracked.beat(instance('i'));
+    for (let seq = 3; seq < 6; seq++) tracked.change(seq, { held: [], gone: ['i'] });
     assert.deepEqual(tracked.asked, ['d']);
-    tracked.now_ms = 1_001;
-    tracked.tracker.hearBeat({ dea: 'd', digest: 'other' });
+    assert.deepEqual(tracked.states, ['RUNNING', 'DOWN']);
+    tracked.beat();
+    assert.deepEqual(tracked.states, ['DOWN', 'DOWN']);
+    tracked.change(7, { held: [], gone: [] });
     assert.deepEqual(tracked.asked, ['d', 'd']);
+  });
+
+  it('forgets an order that its DEA never names', () => {
+    const tracked = new Tracked();
+    tracked.beat();
+    tracked.tracker.ordered('d', instance('i', { state: 'STARTING', routable: false }));
+    tracked.now_ms = 9_000;
+    tracked.change(2, { held: [], gone: [] });
+    tracked.tracker.prune();
+    assert.deepEqual(tracked.states, ['STARTING', 'DOWN']);
+    tracked.now_ms = 10_001;
+    tracked.tracker.prune();
+    assert.deepEqual(tracked.states, ['DOWN', 'DOWN']);
   });
 });

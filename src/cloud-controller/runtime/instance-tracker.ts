@@ -1,3 +1,5 @@
+import { BeatRequests } from '#bus/beat-requests.ts';
+import { type BeatMark, placeBeat } from '#contracts/beat-order.ts';
 import type { DeaHeartbeat, DropletExited, HeartbeatInstance, InstanceUsage } from '#contracts/dea.ts';
 import type { Clock } from '#kernel/clock.ts';
 
@@ -30,8 +32,8 @@ interface Held {
 }
 interface Dea {
   heardAt_ms: number;
-  digest: string;
-  askedAt_ms: number;
+  /** Which list of it is held; undefined before one was heard. */
+  mark: BeatMark | undefined;
   instances: Set<string>;
 }
 interface Trouble {
@@ -43,7 +45,6 @@ interface Trouble {
 
 // An order that its DEA does not name within so long came to nothing.
 const ORDER_GRACE_MS = 10_000;
-const ASK_AGAIN_MS = 1_000;
 /** The health manager tries a crashed index every 16 minutes at least; what is older is of a process that is gone. */
 const TROUBLE_KEPT_S = 24 * 3600;
 
@@ -54,7 +55,7 @@ const TROUBLE_KEPT_S = 24 * 3600;
 export class InstanceTracker {
   readonly #clock: Clock;
   readonly #silence_ms: number;
-  readonly #askForBeat: (dea: string) => void;
+  readonly #requests: BeatRequests;
   readonly #deas = new Map<string, Dea>();
   readonly #held = new Map<string, Held>();
   readonly #byProcess = new Map<string, Set<string>>();
@@ -64,25 +65,38 @@ export class InstanceTracker {
   constructor(options: { clock: Clock; instance_silence_s: number; askForBeat: (dea: string) => void }) {
     this.#clock = options.clock;
     this.#silence_ms = options.instance_silence_s * 1000;
-    this.#askForBeat = options.askForBeat;
+    this.#requests = new BeatRequests({ ask: options.askForBeat });
   }
 
   hearBeat(beat: DeaHeartbeat): void {
     const now = this.#clock.monotonic();
-    let dea = this.#deas.get(beat.dea);
-    if (!dea) {
-      dea = { heardAt_ms: now, digest: '', askedAt_ms: -Infinity, instances: new Set() };
-      this.#deas.set(beat.dea, dea);
-    }
+    const dea = this.#deaOf(beat.dea);
     dea.heardAt_ms = now;
-    for (const [instance, usage] of Object.entries(beat.usage ?? {})) this.#usage.set(instance, usage);
-    if (beat.droplets) {
-      dea.digest = beat.digest;
-      this.#replace(beat.dea, dea, beat.droplets);
-    } else if (beat.digest !== dea.digest && now - dea.askedAt_ms >= ASK_AGAIN_MS) {
-      dea.askedAt_ms = now;
-      this.#askForBeat(beat.dea);
+    const place = placeBeat(dea.mark, beat);
+    switch (place) {
+      case 'unknown':
+        this.#requests.want(beat.dea, now);
+        return;
+      case 'old':
+        return;
+      case 'same':
+        break;
+      case 'next':
+        this.#change(beat.dea, dea, beat.changes);
+        break;
+      case 'full':
+        this.#replace(beat.dea, dea, beat.droplets ?? []);
+        break;
+      default:
+        place satisfies never;
     }
+    dea.mark = { run: beat.run, seq: beat.seq, digest: beat.digest };
+    this.#requests.heard(beat.dea, now);
+  }
+
+  hearUsage(usage: Readonly<Record<string, InstanceUsage>>): void {
+    for (const [instance, figures] of Object.entries(usage))
+      if (this.#held.has(instance)) this.#usage.set(instance, figures);
   }
 
   /** A DEA took our order; it counts as starting until the DEA's own word replaces ours. */
@@ -90,12 +104,7 @@ export class InstanceTracker {
     if (this.#held.has(beat.instance)) return;
     this.#troubles.get(beat.droplet)?.delete(beat.index);
     this.#hold(beat.instance, { dea, beat, orderedAt_ms: this.#clock.monotonic() });
-    const known = this.#deas.get(dea);
-    if (known) known.instances.add(beat.instance);
-    else {
-      const heardAt_ms = this.#clock.monotonic();
-      this.#deas.set(dea, { heardAt_ms, digest: '', askedAt_ms: -Infinity, instances: new Set([beat.instance]) });
-    }
+    this.#deaOf(dea).instances.add(beat.instance);
   }
 
   exited(event: DropletExited): void {
@@ -129,7 +138,9 @@ export class InstanceTracker {
   prune(): void {
     const oldest = this.#clock.monotonic() - this.#silence_ms * 10;
     for (const [id, dea] of this.#deas) if (dea.heardAt_ms < oldest) this.forgetDea(id);
-    for (const instance of this.#usage.keys()) if (!this.#held.has(instance)) this.#usage.delete(instance);
+    const orderedBefore = this.#clock.monotonic() - ORDER_GRACE_MS;
+    for (const [instance, { orderedAt_ms }] of this.#held)
+      if (orderedAt_ms !== undefined && orderedAt_ms < orderedBefore) this.#release(instance);
     const longAgo_s = this.#clock.now() / 1000 - TROUBLE_KEPT_S;
     for (const [guid, troubles] of this.#troubles) {
       for (const [index, { since_s }] of troubles) if (since_s < longAgo_s) troubles.delete(index);
@@ -207,6 +218,22 @@ export class InstanceTracker {
   #trouble(guid: string, index: number, trouble: Trouble): void {
     const troubles = this.#troubles.get(guid) ?? new Map<number, Trouble>();
     this.#troubles.set(guid, troubles.set(index, trouble));
+  }
+
+  #deaOf(id: string): Dea {
+    const known = this.#deas.get(id);
+    if (known) return known;
+    const dea: Dea = { heardAt_ms: this.#clock.monotonic(), mark: undefined, instances: new Set() };
+    this.#deas.set(id, dea);
+    return dea;
+  }
+
+  #change(id: string, dea: Dea, changes: DeaHeartbeat['changes']): void {
+    for (const beat of changes?.held ?? []) {
+      dea.instances.add(beat.instance);
+      this.#hold(beat.instance, { dea: id, beat });
+    }
+    for (const instance of changes?.gone ?? []) if (this.#held.get(instance)?.dea === id) this.#release(instance);
   }
 
   #replace(id: string, dea: Dea, droplets: readonly HeartbeatInstance[]): void {

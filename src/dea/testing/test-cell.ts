@@ -6,9 +6,12 @@ import {
   deaAdvertise,
   deaHeartbeat,
   deaStart,
+  deaUsage,
   dropletExited,
   type DeaAdvertise,
   type DeaHeartbeat,
+  type HeartbeatInstance,
+  type InstanceUsage,
   type DropletExited,
   type OrderReply,
   type StartMessage,
@@ -25,6 +28,9 @@ import { INTERNAL_API, SimulatedController } from './simulated-controller.ts';
 /** All that is heard on the bus, in the order it came. */
 export interface Heard {
   beats: DeaHeartbeat[];
+  /** What beats say that is held, and the last figures of it, by instance. */
+  held: Map<string, HeartbeatInstance>;
+  usage: Map<string, InstanceUsage>;
   advertisements: DeaAdvertise[];
   exits: DropletExited[];
   registered: RouteMessage[];
@@ -38,7 +44,16 @@ export class TestCell implements AsyncDisposable {
   readonly warden: TestWarden;
   readonly controller: SimulatedController;
   readonly bus: Bus;
-  readonly heard: Heard = { beats: [], advertisements: [], exits: [], registered: [], unregistered: [], envelopes: [] };
+  readonly heard: Heard = {
+    beats: [],
+    held: new Map(),
+    usage: new Map(),
+    advertisements: [],
+    exits: [],
+    registered: [],
+    unregistered: [],
+    envelopes: [],
+  };
   readonly folder: string;
   readonly #stack: AsyncDisposableStack;
   #dea: ComponentProcess | undefined;
@@ -110,10 +125,9 @@ export class TestCell implements AsyncDisposable {
     return await this.bus.request(stagingStart(this.id), message, { timeout_ms: 10_000 });
   }
 
-  /** What the last full beat says of an instance. */
-  held(instance: string) {
-    const full = this.heard.beats.findLast((beat) => beat.droplets !== undefined);
-    return full?.droplets?.find((held) => held.instance === instance);
+  /** What beats said last of an instance. */
+  held(instance: string): HeartbeatInstance | undefined {
+    return this.heard.held.get(instance);
   }
 
   /** The log so far, `SOURCE text` each. */
@@ -129,7 +143,15 @@ export class TestCell implements AsyncDisposable {
 
   #listen(): void {
     const { bus, heard } = this;
-    bus.subscribe(deaHeartbeat, (beat) => void heard.beats.push(beat));
+    bus.subscribe(deaHeartbeat, (beat) => {
+      heard.beats.push(beat);
+      if (beat.droplets) heard.held.clear();
+      for (const held of beat.droplets ?? beat.changes?.held ?? []) heard.held.set(held.instance, held);
+      for (const gone of beat.changes?.gone ?? []) heard.held.delete(gone);
+    });
+    bus.subscribe(deaUsage, ({ usage }) => {
+      for (const [instance, figures] of Object.entries(usage)) heard.usage.set(instance, figures);
+    });
     bus.subscribe(deaAdvertise, (advertisement) => void heard.advertisements.push(advertisement));
     bus.subscribe(dropletExited, (exit) => void heard.exits.push(exit));
     bus.subscribe(routerRegister, (route) => void heard.registered.push(route));

@@ -12,6 +12,8 @@ export const STORM: Weather = {
   dea_death: 0.01,
   dea_birth: 0.01,
   dea_partition: 0.02,
+  dea_half_open: 0.02,
+  dea_restart: 0.02,
   bus_outage: 0.005,
   stall: 0.01,
   evacuation: 0.005,
@@ -52,10 +54,17 @@ export interface SimulationOptions {
   weather?: Weather;
 }
 
+/** The storm that a seed alone stands for: how long, and over how large a platform. */
+export function stormOf(seed: number): SimulationOptions {
+  const random = new Random(seed);
+  const size = { deas: random.between(2, 40), processes: random.between(1, 40), max_instances: random.between(1, 6) };
+  return { seed, ...size, storm_s: random.between(60, 1200) };
+}
+
 /**
  * Runs the real reconciler in a simulated world: a storm, then calm. Checked at each step: it asks for nothing on stale knowledge,
  * for no start twice within the keep-alive, and for no stop of the last instance that serves a desired index. After the calm
- * everything must be as desired. Returns the number of steps. Errors: InvariantBroken.
+ * everything must be as desired, and what it knows of the DEAs true. Returns the number of steps. Errors: InvariantBroken.
  */
 export function simulateHealthManager(options: SimulationOptions): { steps: number; asked: number } {
   const random = new Random(options.seed);
@@ -116,6 +125,7 @@ export function simulateHealthManager(options: SimulationOptions): { steps: numb
   const calmEnd = world.now + RULES.max_backoff_ms + 120_000;
   while (world.now < calmEnd) tick();
   check.converged();
+  check.knows(reconciler);
   return { steps, asked };
 }
 
@@ -165,6 +175,16 @@ class Invariants {
           this.#broken(`after the calm ${process.droplet}/${index} has ${serving} instances, not ${expected}`);
       }
     }
+  }
+
+  /** It holds of each DEA what that DEA holds, though changes were lost, doubled and came in another order. */
+  knows(reconciler: Reconciler): void {
+    const known = [...reconciler.actual.droplets()].flatMap((droplet) =>
+      reconciler.actual.instancesOf(droplet).map(({ instance, dea, state }) => `${instance} ${dea} ${state}`),
+    );
+    const actual = [...this.#world.instances()].map(({ instance, dea, state }) => `${instance} ${dea} ${state}`);
+    if (known.toSorted().join() !== actual.toSorted().join())
+      this.#broken('after the calm it knows of other instances');
   }
 
   #start({ droplet, version, index, why }: Step & { do: 'start' }): void {

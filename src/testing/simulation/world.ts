@@ -11,6 +11,10 @@ export interface Weather {
   dea_death: number;
   dea_birth: number;
   dea_partition: number;
+  /** Half of a partition: what it says is lost, or what it is told. */
+  dea_half_open: number;
+  /** Its process starts again and finds the containers that it had. */
+  dea_restart: number;
   bus_outage: number;
   /** The health manager's own process stands still. */
   stall: number;
@@ -26,6 +30,8 @@ export const CALM: Weather = {
   dea_death: 0,
   dea_birth: 0,
   dea_partition: 0,
+  dea_half_open: 0,
+  dea_restart: 0,
   bus_outage: 0,
   stall: 0,
   evacuation: 0,
@@ -43,10 +49,12 @@ interface Dea {
   id: string;
   instances: Map<string, Instance>;
   nextBeatAt: number;
-  /** Until when nothing goes in or out. */
-  cutUntil: number;
+  /** Until when nothing goes in, or nothing comes out; a machine that is cut off has both. */
+  deafUntil: number;
+  muteUntil: number;
   isEvacuating: boolean;
-  saidDigest: string | undefined;
+  /** What its process has said: a new one begins anew. */
+  said: { run: string; seq: number; digest: string; told: Map<string, string> | undefined };
 }
 
 export type Message =
@@ -116,7 +124,7 @@ export class World {
     const heard: Message[] = [];
     for (const { message } of arrived) {
       if (message.to === 'health manager') heard.push(message);
-      else this.#beat(message.dea, true);
+      else if ((this.deas.get(message.dea)?.deafUntil ?? 0) <= this.now) this.#beat(message.dea, true);
     }
     return heard;
   }
@@ -132,10 +140,18 @@ export class World {
   start(droplet: string, version: string, index: number): void {
     const wanted = this.desired.get(droplet);
     if (wanted?.state !== 'STARTED' || wanted.version !== version || index >= wanted.instances) return;
-    const dea = this.#random.pick(
-      [...this.deas.values()].filter((one) => !one.isEvacuating && one.cutUntil <= this.now),
-    );
+    const able = [...this.deas.values()].filter((one) => !one.isEvacuating && one.deafUntil <= this.now);
+    const dea = this.#random.pick(able);
     if (!dea) return;
+    // Nobody hears that it took the order: the next one gets it as well.
+    if (dea.muteUntil > this.now) {
+      const other = this.#random.pick(able.filter((one) => one.muteUntil <= this.now));
+      if (other) this.#place(other, { droplet, version, index });
+    }
+    this.#place(dea, { droplet, version, index });
+  }
+
+  #place(dea: Dea, { droplet, version, index }: { droplet: string; version: string; index: number }): void {
     const instance = `i${this.#names++}`;
     dea.instances.set(instance, {
       cc_partition: 'default',
@@ -149,13 +165,13 @@ export class World {
       routable: false,
       runsAt: this.now + this.#random.between(50, 1500),
     });
-    this.#beat(dea.id, true);
+    this.#beat(dea.id, false);
   }
 
   /** The cloud controller, asked for a stop. */
   stop(instance_guid: string): void {
     for (const dea of this.deas.values()) {
-      if (dea.cutUntil > this.now) continue;
+      if (dea.deafUntil > this.now) continue;
       const held = dea.instances.get(instance_guid);
       if (held) this.#end(dea, held, 'STOPPED');
     }
@@ -167,10 +183,15 @@ export class World {
       id,
       instances: new Map(),
       nextBeatAt: this.now + this.#random.between(0, BEAT_MS),
-      cutUntil: 0,
+      deafUntil: 0,
+      muteUntil: 0,
       isEvacuating: false,
-      saidDigest: undefined,
+      said: this.#nothingSaid(),
     });
+  }
+
+  #nothingSaid(): Dea['said'] {
+    return { run: `r${this.#names++}`, seq: 0, digest: '', told: undefined };
   }
 
   #strike(seconds: number): void {
@@ -188,7 +209,17 @@ export class World {
     if (strikes(weather.dea_birth)) this.bear();
     if (strikes(weather.dea_partition)) {
       const dea = someDea();
-      if (dea) dea.cutUntil = this.now + this.#random.between(500, 40_000);
+      if (dea) dea.muteUntil = dea.deafUntil = this.now + this.#random.between(500, 40_000);
+    }
+    if (strikes(weather.dea_half_open)) {
+      const dea = someDea();
+      const until = this.now + this.#random.between(500, 40_000);
+      if (dea && this.#random.chance(0.5)) dea.muteUntil = until;
+      else if (dea) dea.deafUntil = until;
+    }
+    if (strikes(weather.dea_restart)) {
+      const dea = someDea();
+      if (dea) dea.said = this.#nothingSaid();
     }
     if (strikes(weather.bus_outage)) this.busDownUntil = this.now + this.#random.between(500, 30_000);
     if (strikes(weather.evacuation) && this.deas.size > 1) this.#evacuate(someDea());
@@ -199,7 +230,7 @@ export class World {
     if (!dea) return;
     dea.isEvacuating = true;
     for (const held of dea.instances.values()) if (held.state === 'RUNNING') held.state = 'EVACUATING';
-    this.#beat(dea.id, true);
+    this.#beat(dea.id, false);
   }
 
   #change(): void {
@@ -217,7 +248,7 @@ export class World {
       if (held.state !== 'STARTING' || held.runsAt > this.now) continue;
       held.state = dea.isEvacuating ? 'EVACUATING' : 'RUNNING';
       held.routable = true;
-      this.#beat(dea.id, true);
+      this.#beat(dea.id, false);
     }
     if (dea.isEvacuating && dea.instances.size === 0) this.deas.delete(dea.id);
     if (dea.nextBeatAt > this.now) return;
@@ -225,19 +256,31 @@ export class World {
     this.#beat(dea.id, false);
   }
 
-  #beat(id: string, isFull: boolean): void {
+  /** As a DEA does: what changed since it last spoke, all of it at first and when asked. */
+  #beat(id: string, isAsked: boolean): void {
     const dea = this.deas.get(id);
-    if (!dea || dea.cutUntil > this.now) return;
+    if (!dea) return;
     const droplets = [...dea.instances.values()].map(({ runsAt: _runsAt, ...held }) => ({ ...held }));
-    const digest = beatDigest(droplets);
-    const isNews = isFull || dea.saidDigest !== digest;
-    dea.saidDigest = digest;
-    this.send({ to: 'health manager', kind: 'beat', beat: { dea: id, digest, ...(isNews && { droplets }) } });
+    const { said } = dea;
+    const held = droplets.filter((one) => said.told?.get(one.instance) !== JSON.stringify(one));
+    const gone = [...(said.told?.keys() ?? [])].filter((instance) => !dea.instances.has(instance));
+    if (held.length + gone.length > 0 || said.told === undefined) {
+      said.seq += 1;
+      said.digest = beatDigest(droplets);
+    }
+    const { run, seq, digest } = said;
+    const isFull = isAsked || said.told === undefined;
+    const isChanged = held.length + gone.length > 0;
+    const what = isFull ? { droplets } : isChanged ? { changes: { held, gone } } : {};
+    said.told = new Map(droplets.map((one) => [one.instance, JSON.stringify(one)]));
+    // One that is mute does not know it.
+    if (dea.muteUntil > this.now) return;
+    this.send({ to: 'health manager', kind: 'beat', beat: { dea: id, run, seq, digest, ...what } });
   }
 
   #end(dea: Dea, held: Instance, reason: 'CRASHED' | 'STOPPED'): void {
     dea.instances.delete(held.instance);
-    if (dea.cutUntil > this.now) return;
+    if (dea.muteUntil > this.now) return;
     const { cc_partition, droplet, app, version, instance, index } = held;
     const exit = {
       cc_partition,
@@ -252,6 +295,6 @@ export class World {
       exit_description: '',
     };
     this.send({ to: 'health manager', kind: 'exit', exit });
-    this.#beat(dea.id, true);
+    this.#beat(dea.id, false);
   }
 }
