@@ -1,4 +1,5 @@
 import { closeSync, openSync, write } from 'node:fs';
+import { LF } from './bytes.ts';
 import { describeError } from '#kernel/errors.ts';
 import type { Log } from '#kernel/log.ts';
 import type { AppLog } from './app-log.ts';
@@ -24,6 +25,7 @@ export class AccessLog implements AsyncDisposable {
   #isWriting = false;
   #dropped = 0;
   #hasFailed = false;
+  #wantsReopen = false;
   readonly #timer: NodeJS.Timeout;
   readonly #idle: (() => void)[] = [];
   #secondText = '';
@@ -40,11 +42,11 @@ export class AccessLog implements AsyncDisposable {
     return this.#dropped;
   }
 
-  /** Opens the file anew, after a rotation. */
+  /** Opens the file anew, after a rotation; a batch under way goes to the old one. */
   reopen(): void {
-    const before = this.#fd;
-    this.#open();
-    if (before !== undefined) closeSync(before);
+    this.#flush();
+    if (this.#isWriting) this.#wantsReopen = true;
+    else this.#reopenNow();
   }
 
   write(exchange: Exchange): void {
@@ -70,7 +72,7 @@ export class AccessLog implements AsyncDisposable {
     const forwardedFor =
       head.forwardedFor === '' ? front.remoteAddress : `${quotable(head.forwardedFor)}, ${front.remoteAddress}`;
     return (
-      `${head.host === '' ? '-' : head.host} - [${this.#timeText(exchange.startedAt_ms)}] "${head.method} ${quotable(head.target)} ${front.protocol}" ` +
+      `${head.hostLine === '' ? '-' : quotable(head.hostLine)} - [${this.#timeText(exchange.startedAt_ms)}] "${head.method} ${quotable(head.target)} ${front.protocol}" ` +
       `${exchange.status} ${exchange.bytesIn} ${exchange.bytesOut} "${textOrDash(head.referer)}" "${textOrDash(head.userAgent)}" ` +
       `"${front.remoteText}" "${endpoint === undefined ? '-' : endpoint.address}" x_forwarded_for:"${forwardedFor}" ` +
       `x_forwarded_proto:"${quotable(exchange.forwardedProto)}" vcap_request_id:"${exchange.requestId}" response_time:${seconds(exchange.took_ms)} ` +
@@ -91,6 +93,17 @@ export class AccessLog implements AsyncDisposable {
     if (this.#options.file !== undefined) this.#fd = openSync(this.#options.file, 'a');
   }
 
+  #reopenNow(): void {
+    this.#wantsReopen = false;
+    const before = this.#fd;
+    try {
+      this.#open();
+      if (before !== undefined) closeSync(before);
+    } catch (error) {
+      this.#options.log.error({ error: describeError(error) }, 'access log cannot be opened anew, the old file stays');
+    }
+  }
+
   #flush(): void {
     const fd = this.#fd;
     if (this.#isWriting || this.#waiting === '' || fd === undefined) return;
@@ -103,13 +116,19 @@ export class AccessLog implements AsyncDisposable {
   #writeAll(fd: number, batch: Buffer, from: number): void {
     write(fd, batch, from, batch.length - from, null, (error, written) => {
       if (error === null && from + written < batch.length) return this.#writeAll(fd, batch, from + written);
-      if (error !== null && !this.#hasFailed)
-        this.#options.log.error({ error: describeError(error) }, 'access log cannot be written');
+      if (error !== null) this.#lost(batch, from, error);
       this.#hasFailed = error !== null;
       this.#isWriting = false;
+      if (this.#wantsReopen) this.#reopenNow();
       if (this.#waiting.length >= FLUSH_CHARS || this.#idle.length > 0) this.#flush();
       if (!this.#isWriting) for (const resolve of this.#idle.splice(0)) resolve();
     });
+  }
+
+  /** Counted line by line, told once: a full disk stays full for many batches. */
+  #lost(batch: Buffer, from: number, error: Error): void {
+    for (let at = batch.indexOf(LF, from); at >= 0; at = batch.indexOf(LF, at + 1)) this.#dropped++;
+    if (!this.#hasFailed) this.#options.log.error({ error: describeError(error) }, 'access log cannot be written');
   }
 
   #timeText(at_ms: number): string {
@@ -119,7 +138,7 @@ export class AccessLog implements AsyncDisposable {
       this.#secondText = new Date(second * 1000).toISOString().slice(0, 20);
     }
     const ms = Math.floor(at_ms - second * 1000);
-    return `${this.#secondText}${ms < 10 ? '00' : ms < 100 ? '0' : ''}${ms}Z`;
+    return `${this.#secondText}${ms < 10 ? '00' : ms < 100 ? '0' : ''}${ms}000000Z`;
   }
 }
 

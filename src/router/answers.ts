@@ -20,11 +20,6 @@ export const emptyHost: Answer = {
   routerError: 'empty_host',
   fields: BRIEF_CACHE,
 };
-export const connectionLimit: Answer = {
-  status: 503,
-  message: 'Unable to connect to backend, connection limit reached.',
-  routerError: 'Connection Limit Reached',
-};
 export const headTooLarge: Answer = {
   status: 431,
   message: 'Request Header Fields Too Large',
@@ -34,30 +29,44 @@ export const invalidAppInstance: Answer = {
   status: 400,
   message: 'Invalid X-CF-App-Instance Header',
   routerError: 'invalid_cf_app_instance_header',
+  fields: NO_CACHE,
 };
 export const invalidProcessInstance: Answer = {
   status: 400,
   message: 'Invalid X-CF-Process-Instance Header',
   routerError: 'invalid_cf_process_instance_header',
+  fields: NO_CACHE,
 };
 export const unknownFailure: Answer = { status: 502, message: 'Unknown failure', routerError: 'unknown_failure' };
 export const headTimeout: Answer = { status: 408, message: 'The request did not arrive in time.' };
 
-export function unknownRoute(host: string, hasInstanceHeader: boolean): Answer {
+/** `host` in these texts is the Host field as it was sent, port and all. */
+export function unknownRoute(host: string): Answer {
   return {
-    status: hasInstanceHeader ? 400 : 404,
-    message: `Requested ${hasInstanceHeader ? 'instance' : 'route'} ('${host}') does not exist.`,
+    status: 404,
+    message: `Requested route ('${host}') does not exist.`,
     routerError: 'unknown_route',
     fields: NO_CACHE,
   };
 }
 
-export function unknownInstance(index: string, guid: string, host: string): Answer {
+/** `kind` is empty or `process `: what the guid is of. */
+export function unknownInstance(wish: { kind: string; guid: string; index: string | undefined }, host: string): Answer {
+  const { kind, guid, index } = wish;
+  const instance = index === undefined ? 'instance' : `instance ('${index}')`;
   return {
     status: 400,
-    message: `Requested instance ('${index}') with guid ('${guid}') does not exist for route ('${host}')`,
+    message: `Requested ${instance} with ${kind}guid ('${guid}') does not exist for route ('${host}')`,
     routerError: 'unknown_route',
     fields: NO_CACHE,
+  };
+}
+
+export function connectionLimit(host: string): Answer {
+  return {
+    status: 503,
+    message: `Requested route ('${host}') has reached the connection limit.`,
+    routerError: 'Connection Limit Reached',
   };
 }
 

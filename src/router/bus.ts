@@ -4,7 +4,7 @@ import { routerGreet, routerRegister, routerStart, routerUnregister, type Router
 import type { Clock } from '#kernel/clock.ts';
 import type { Log } from '#kernel/log.ts';
 import type { RouterConfig } from './config.ts';
-import type { Counters } from './counters.ts';
+import { type Counters, increment } from './counters.ts';
 import type { RouteTable } from './table.ts';
 import type { TcpRoutes } from './tcp.ts';
 
@@ -31,10 +31,9 @@ export function followRoutes(options: BusEdgeOptions): Disposable {
   const stack = new DisposableStack();
   stack.use(
     bus.subscribe(routerRegister, (message) => {
-      const isUsable = table.register(message);
-      if (isUsable) tcpRoutes.open(message.uris);
-      const component = message.tags?.['component'] ?? '';
-      count(counters, isUsable ? 'register' : 'dropped', component);
+      const result = table.register(message);
+      if (result !== 'dropped') tcpRoutes.open(message.uris);
+      increment(counters.registryMessages, `${result} ${message.tags?.['component'] ?? ''}`);
       if (message.endpoint_updated_at_ns)
         counters.registrationLatency_s.add(Math.max(0, clock.now() / 1000 - message.endpoint_updated_at_ns / 1e9));
     }),
@@ -43,7 +42,7 @@ export function followRoutes(options: BusEdgeOptions): Disposable {
     bus.subscribe(routerUnregister, (message) => {
       table.unregister(message);
       tcpRoutes.closeUnused();
-      count(counters, 'unregister', message.tags?.['component'] ?? '');
+      increment(counters.unregistryMessages, message.tags?.['component'] ?? '');
     }),
   );
   stack.use(bus.reply(routerGreet, () => hello));
@@ -65,9 +64,4 @@ export function followRoutes(options: BusEdgeOptions): Disposable {
   );
   bus.publish(routerStart, hello);
   return stack;
-}
-
-function count(counters: Counters, action: string, component: string): void {
-  const key = `${action} ${component}`;
-  counters.registryMessages.set(key, (counters.registryMessages.get(key) ?? 0) + 1);
 }

@@ -240,9 +240,10 @@ export class ClientConnection implements Front, Swept {
 
   /** Answers what never became a request, and closes. */
   #refuse(answer: Answer): void {
-    this.#core.counters.requests++;
-    this.#core.counters.rejected++;
-    this.#core.counters.countResponse(answer.status, '');
+    const { counters } = this.#core;
+    counters.all.requests++;
+    counters.rejected++;
+    counters.all.responses.count(answer.status);
     this.#mayContinue = false;
     this.#writeAnswer(answer, false);
     this.#next();

@@ -80,10 +80,15 @@ export class Endpoint {
   /** Its part of an access log line. */
   get logText(): string {
     if (this.#logText === '') {
-      const text = `app_id:"${this.app || '-'}" app_index:"${this.instance_index || '-'}" instance_id:"${this.identity}"`;
+      const text = `app_id:"${this.app || '-'}" app_index:"${this.instance_index || '-'}" instance_id:"${this.instance_id || '-'}"`;
       this.#logText = Buffer.from(fieldText(text), 'latin1').toString('latin1');
     }
     return this.#logText;
+  }
+
+  /** The kind of registrant it is counted under. */
+  get component(): string {
+    return this.tags?.['component'] ?? '';
   }
 
   /** What the sticky cookie and X-CF-InstanceID call it. */

@@ -14,6 +14,7 @@ import {
 } from './answers.ts';
 import type { Backend, BackendUser, ResponsePiece } from './backend.ts';
 import type { Core } from './core.ts';
+import { countExchange } from './count-exchange.ts';
 import type { Endpoint } from './endpoint.ts';
 import { requestHeadText } from './forward-request.ts';
 import { readInstanceWish } from './instance-header.ts';
@@ -53,6 +54,7 @@ export interface Front {
 
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 const HEALTH_PROBE = 'HTTP-Monitor/1.1';
+const TIMED_LOOKUPS = 16;
 
 export class Exchange implements BackendUser {
   readonly core: Core;
@@ -77,6 +79,8 @@ export class Exchange implements BackendUser {
   routerError = '';
   took_ms = 0;
   isDebugged = false;
+  /** Whether its route's service is asked, not the app. */
+  isForService = false;
   /** Set once the request, or a part of it, has been handed to the backend's socket. */
   isSent = false;
   isResponding = false;
@@ -116,23 +120,24 @@ export class Exchange implements BackendUser {
 
   start(): void {
     const { core, head } = this;
-    core.counters.requests++;
+    core.counters.all.requests++;
     if (head.userAgent === HEALTH_PROBE) return this.#answerProbe();
-    if (head.host === '') {
+    // Some load balancers write their own address into a request that came without Host: it is not to be shown to anybody.
+    if (head.host === '' || head.host === this.front.remoteAddress) {
       // Whoever leaves Host out of HTTP/1.1 speaks another protocol than we do.
       head.mayKeepAlive = false;
       return this.reject(emptyHost);
     }
-    const route = core.table.lookup(head.host, head.target);
-    const hasWish = head.appInstance !== '' || head.processInstance !== '';
-    if (route === undefined) return this.reject(unknownRoute(head.host, hasWish));
-    this.route = route;
-    if (hasWish) {
+    const route = this.#lookup();
+    if (head.appInstance !== '' || head.processInstance !== '') {
       const wish = readInstanceWish(route, head);
       if ('answer' in wish) return this.reject(wish.answer);
       this.#isPinned = true;
       this.endpoint = wish.endpoint;
-    } else if (head.cookie !== '') {
+    }
+    if (route === undefined) return this.reject(unknownRoute(head.hostLine));
+    this.route = route;
+    if (!this.#isPinned && head.cookie !== '') {
       this.wantedInstance = wantedInstance(head.cookie, core.config.sticky_session_cookies);
     }
     if (route.route_service_url !== '' && !this.#mayPassRouteService(route)) return;
@@ -245,13 +250,19 @@ export class Exchange implements BackendUser {
   finish(): void {
     if (this.isOver) return;
     this.isOver = true;
-    const { core, endpoint } = this;
-    this.took_ms = core.monotonic_ms() - this.#begun_ms;
-    core.counters.countResponse(this.status, endpoint === undefined ? '' : endpoint.app);
-    if (endpoint !== undefined && endpoint.app !== '') core.appTraffic?.count(endpoint, this.status, this.took_ms);
-    core.counters.latency_s.add(this.took_ms / 1000);
-    core.counters.gorouterTime_s.add(this.ownTime_ms / 1000);
-    core.accessLog.write(this);
+    this.took_ms = this.core.monotonic_ms() - this.#begun_ms;
+    countExchange(this);
+    this.core.accessLog.write(this);
+  }
+
+  /** Every so manyth look-up is timed: reading the clock takes as long as the look-up. */
+  #lookup(): Route | undefined {
+    const { table, counters } = this.core;
+    if (counters.all.requests % TIMED_LOOKUPS !== 1) return table.lookup(this.head.host, this.head.target);
+    const begun_ns = process.hrtime.bigint();
+    const route = table.lookup(this.head.host, this.head.target);
+    counters.lookup_ns.add(Number(process.hrtime.bigint() - begun_ns));
+    return route;
   }
 
   /**
@@ -281,6 +292,7 @@ export class Exchange implements BackendUser {
     this.hostLine = call.hostLine;
     this.extraLines = call.lines;
     this.wantedInstance = undefined;
+    this.isForService = true;
     const own = services.hairpin ? core.table.lookup(call.host, call.target) : undefined;
     if (own === undefined) {
       this.#isPinned = true;
@@ -299,10 +311,10 @@ export class Exchange implements BackendUser {
         max_conns: core.config.limits.max_conns_per_backend,
         now_ms: this.#begun_ms,
       });
-      if (chosen === 'no_endpoints') return this.reject(noEndpoints(this.head.host));
+      if (chosen === 'no_endpoints') return this.reject(noEndpoints(this.head.hostLine));
       if (chosen === 'connection_limit') {
         core.counters.connectionLimit++;
-        return this.reject(connectionLimit);
+        return this.reject(connectionLimit(this.head.hostLine));
       }
       this.endpoint = chosen;
     }
@@ -344,14 +356,16 @@ export class Exchange implements BackendUser {
     if (fault === 'tls_hostname_mismatch') {
       this.core.counters.invalidId++;
       this.core.table.condemn(endpoint);
-    } else if (fault.startsWith('tls_')) this.core.counters.tlsHandshakeFailed++;
+    } else if (fault === 'tls_untrusted') this.core.counters.invalidTlsCert++;
+    else if (fault === 'tls_handshake') this.core.counters.tlsHandshakeFailed++;
     this.core.log.warn({ address: endpoint.address, app: endpoint.app, fault }, 'backend failed');
   }
 
   #failed(fault: BackendFault): void {
-    this.core.counters.badGateways++;
+    const answer = endpointFailure(fault);
+    if (answer.status === 502) this.core.counters.badGateways++;
     if (this.head.upgrade !== '') this.core.counters.websocketFailures++;
-    this.#answer(endpointFailure(fault));
+    this.#answer(answer);
   }
 
   #leaveEndpoint(): void {

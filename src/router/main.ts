@@ -3,26 +3,27 @@
  * NATS; requests are read strictly, sent to an endpoint over a kept connection, and logged. Nothing is stored.
  */
 import { Bus } from '#bus/bus.ts';
-import { LogEmitter } from '#bus/log-emitter.ts';
 import type { ComponentContext, RunningComponent } from '#kernel/component.ts';
-import { AccessLog } from './access-log.ts';
-import { AppLog } from './app-log.ts';
-import { AppTraffic } from './app-traffic.ts';
 import { Backends } from './backends.ts';
 import { followRoutes } from './bus.ts';
 import type { RouterConfig } from './config.ts';
 import type { Core } from './core.ts';
+import { countedLog } from './counted-log.ts';
 import { Counters } from './counters.ts';
 import { Entrance } from './entrance.ts';
+import { openLogs } from './logs.ts';
 import { ownAddresses } from './own-addresses.ts';
 import { RouteServices } from './route-service.ts';
 import { announce, startStatus } from './status.ts';
 import { Sweeper } from './sweeper.ts';
 import { RouteTable } from './table.ts';
 import { TcpRoutes } from './tcp.ts';
+import { Varz } from './varz.ts';
 
 export async function start(config: RouterConfig, context: ComponentContext): Promise<RunningComponent> {
-  const { log, clock } = context;
+  const { clock } = context;
+  const logCounts = { info: 0, warn: 0, error: 0 };
+  const log = countedLog(context.log, logCounts);
   await using stack = new AsyncDisposableStack();
   const sweeper = stack.use(new Sweeper(clock));
   const backends = Backends.create(config, { sweeper, clock, log });
@@ -34,18 +35,7 @@ export async function start(config: RouterConfig, context: ComponentContext): Pr
   });
   stack.defer(() => backends.close(table.endpoints()));
   const bus = stack.use(await Bus.connect({ servers: config.nats_servers, name: `router-${config.index}`, log }));
-  const { logging } = config;
-  const emitter = stack.use(new LogEmitter({ publisher: bus }));
-  const appLog = logging.has_app_lines
-    ? stack.use(new AppLog({ emitter, clock, lines_per_s: logging.app_lines_per_s }))
-    : undefined;
-  const { index } = config;
-  const tell_interval_ms = logging.app_figures_interval_s * 1000;
-  const appTraffic =
-    tell_interval_ms > 0 ? stack.use(new AppTraffic({ emitter, clock, index, tell_interval_ms })) : undefined;
-  const accessLog = stack.use(
-    new AccessLog({ log, appLog, file: logging.access_log_file, flush_interval_ms: logging.flush_interval_ms }),
-  );
+  const { accessLog, appTraffic } = stack.use(openLogs(config, { bus, clock, log }));
   const counters = new Counters();
   const hosts = ownAddresses(config.host);
   const routeServices = config.route_services && new RouteServices(config.route_services);
@@ -70,7 +60,8 @@ export async function start(config: RouterConfig, context: ComponentContext): Pr
   stack.use(followRoutes({ bus, clock, log, config, table, counters, hosts, tcpRoutes }));
   // From here on the server has our subscriptions: nothing said is missed.
   await bus.flush();
-  const status = stack.use(await startStatus(core));
+  const varz = stack.use(new Varz(core, { clock, logCounts }));
+  const status = stack.use(await startStatus(core, varz));
   stack.use(announce(core, bus, status));
   // Registrants answer router.start meanwhile: the first request finds a full table.
   await clock.sleep(config.start_response_delay_s * 1000);

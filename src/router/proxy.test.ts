@@ -134,8 +134,9 @@ describe('the router serves', () => {
     assert.ok(unknown.endsWith("\r\n\r\n404 Not Found: Requested route ('nowhere.test') does not exist.\n"));
     assert.match(
       await talk(router.port, 'GET / HTTP/1.0\r\n\r\n'),
-      /^HTTP\/1\.1 400 [^]*X-Cf-RouterError: empty_host\r\n/,
+      /^HTTP\/1\.1 400 [^]*Cache-Control: public,max-age=2\r\n[^]*X-Cf-RouterError: empty_host\r\n/,
     );
+    assert.match(await talk(router.port, get('127.0.0.1:80')), /^HTTP\/1\.1 400 [^]*X-Cf-RouterError: empty_host\r\n/);
     await router.register({ host: '127.0.0.1', port: 1, uris: ['dead.test'] });
     const dead = await talk(router.port, get('dead.test'));
     assert.match(

@@ -197,10 +197,17 @@ describe('the router keeps the rules', () => {
         await talk(router.port, get('pick.test', `${line}\r\n`)),
         new RegExp(`^HTTP/1\\.1 400 [^]*X-Cf-RouterError: ${error}\r\n`),
       );
-    assert.match(
-      await talk(router.port, get('nowhere.test', 'X-Cf-App-Instance: app-1:0\r\n')),
-      /^HTTP\/1\.1 400 [^]*unknown_route/,
-    );
+    const lost = {
+      'X-Cf-App-Instance: app-1:7': "instance ('7') with guid ('app-1')",
+      'X-Cf-Process-Instance: proc-1:7': "instance ('7') with process guid ('proc-1')",
+      'X-Cf-Process-Instance: proc-2': "instance with process guid ('proc-2')",
+    };
+    for (const host of ['pick.test', 'nowhere.test:80'])
+      for (const [line, what] of Object.entries(lost)) {
+        const heard = await talk(router.port, get(host, `${line}\r\n`));
+        assert.match(heard, /^HTTP\/1\.1 400 [^]*unknown_route/);
+        assert.ok(heard.endsWith(`400 Bad Request: Requested ${what} does not exist for route ('${host}')\n`), heard);
+      }
   });
 
   it('interim responses, HEAD, 304 and 204 leave the connection readable', async () => {

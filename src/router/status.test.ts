@@ -27,7 +27,8 @@ describe('the router tells', () => {
       app: 'app-1',
       private_instance_id: 'inst-1',
       private_instance_index: '3',
-      tags: { process_id: 'proc-1' },
+      tags: { process_id: 'proc-1', component: 'dea-1' },
+      endpoint_updated_at_ns: Date.now() * 1e6,
     });
   });
   after(async () => {
@@ -71,7 +72,7 @@ describe('the router tells', () => {
     const first = heard.find(({ log }) => log);
     assert.deepEqual(
       [first?.source_id, first?.instance_id, first?.tags, first?.log?.type],
-      ['app-1', '3', { process_id: 'proc-1', source_type: 'RTR' }, 'OUT'],
+      ['app-1', '3', { process_id: 'proc-1', component: 'dea-1', source_type: 'RTR' }, 'OUT'],
     );
   });
 
@@ -94,7 +95,7 @@ describe('the router tells', () => {
     const told = last('requests', { status_class: '2xx' });
     assert.deepEqual(
       [told?.instance_id, told?.tags],
-      ['3', { process_id: 'proc-1', source_type: 'RTR', router: '0', status_class: '2xx' }],
+      ['3', { process_id: 'proc-1', component: 'dea-1', source_type: 'RTR', router: '0', status_class: '2xx' }],
     );
     await eventually('latencies of as many', () => {
       const count = total('latency_seconds_count', {});
@@ -121,22 +122,58 @@ describe('the router tells', () => {
     await talk(router.port, request);
     const varz = JSON.parse((await router.status('/varz')).text) as {
       requests: number;
+      responses_2xx: number;
       urls: number;
-      top10_app_requests: { application_id: string }[];
+      type: string;
+      uptime: string;
+      log_counts: object;
+      top10_app_requests: { application_id: string; rpm: number }[];
+      tags: { component: Record<string, { requests: number; responses_2xx: number }> };
     };
-    assert.ok(
-      varz.requests > 0 && varz.urls === 1 && varz.top10_app_requests[0]?.application_id === 'app-1',
-      JSON.stringify(varz),
+    const [busiest] = varz.top10_app_requests;
+    const ofComponent = varz.tags.component['dea-1'];
+    assert.deepEqual(
+      [varz.type, varz.urls, Object.keys(varz.log_counts), busiest?.application_id, busiest?.rpm],
+      ['Router', 1, ['info', 'warn', 'error'], 'app-1', ofComponent?.requests],
     );
+    assert.ok(varz.requests > (ofComponent?.requests ?? 0) && varz.responses_2xx === ofComponent?.responses_2xx);
+    assert.match(varz.uptime, /^0d:0h:\d+m:\d+s$/);
     const metrics = (await router.status('/metrics')).text;
-    for (const line of [
-      /^total_requests \d+$/m,
-      /^responses\{status_group="2xx"\} \d+$/m,
-      /^latency_bucket\{le="\+Inf"\} \d+$/m,
-      /^# TYPE latency histogram$/m,
-      /^registry_message\{action="register",component=""\} \d+$/m,
+    const told = (name: string): number =>
+      Number(
+        metrics
+          .split('\n')
+          .find((line) => line.startsWith(`${name} `))
+          ?.slice(name.length) ?? Number.NaN,
+      );
+    const total = told('total_requests{component="dea-1"}') + told('total_requests{component=""}');
+    assert.ok(total >= varz.requests, metrics);
+    for (const name of [
+      'responses{status_group="2xx"}',
+      'latency_bucket{component="dea-1",le="+Inf"}',
+      'http_latency_seconds_count{source_id="gorouter"}',
+      'gorouter_time_count',
+      'route_lookup_time_count',
+      'route_registration_latency_count',
+      'registry_message{action="added",component="dea-1"}',
+      'file_descriptors',
+      'total_routes',
     ])
-      assert.match(metrics, line);
+      assert.ok(told(name) > 0, `${name} in ${metrics}`);
+    for (const name of [
+      'backend_exhausted_conns',
+      'backend_invalid_id',
+      'backend_invalid_tls_cert',
+      'backend_tls_handshake_failed',
+      'routes_pruned',
+      'websocket_upgrades',
+      'websocket_failures',
+      'responses_route_services{status_group="5xx"}',
+    ])
+      assert.equal(told(name), 0, name);
+    for (const name of ['rejected_requests', 'bad_gateways', 'ms_since_last_registry_update'])
+      assert.ok(told(name) >= 0, name);
+    assert.match(metrics, /^# TYPE latency histogram$/m);
     assert.equal((await router.status('/health')).text, 'ok');
     assert.equal((await router.bus.request(componentDiscover, {}, { timeout_ms: 5000 })).type, 'Router');
   });
@@ -144,7 +181,7 @@ describe('the router tells', () => {
 
 describe('a router that is stopped', () => {
   it('says so, finishes what is under way, and takes nothing new', async () => {
-    const router = await TestRouter.start({ drain: { wait_s: 0.5, timeout_s: 20 } });
+    const router = await TestRouter.start({ drain: { wait_s: 0.5, timeout_s: 20 }, timeouts: { linger_s: 0.3 } });
     let answer: (() => void) | undefined;
     await using backend = await RawBackend.start((socket) => (answer = () => void socket.write(OK)));
     await router.register({ host: '127.0.0.1', port: backend.port, uris: ['drain.test'] });

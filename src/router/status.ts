@@ -4,14 +4,13 @@ import { StatusServer } from '#http/status-server.ts';
 import type { Core } from './core.ts';
 import { registerMetrics } from './metrics.ts';
 import { routesPage } from './routes-page.ts';
-import { Varz } from './varz.ts';
+import type { Varz } from './varz.ts';
 
 const VERSION = '0.1.0';
 
 /** `/health` and `/healthz` (open), `/routes`, `/varz`, `/metrics`. */
-export async function startStatus(core: Core): Promise<StatusServer> {
+export async function startStatus(core: Core, varz: Varz): Promise<StatusServer> {
   const { status } = core.config;
-  const varz = new Varz(core);
   const server = await StatusServer.start({
     host: status.host,
     port: status.port,

@@ -131,7 +131,7 @@ describe('the routing table', () => {
     const fixture = new Fixture();
     assert.equal(
       fixture.table.register({ host: '10.0.0.1', port: 1, uris: ['a.b'], route_service_url: 'http://x.test' }),
-      false,
+      'dropped',
     );
     assert.equal(fixture.at('a.b'), undefined);
   });

@@ -16,6 +16,9 @@ export interface RouteTableOptions {
   onForgotten?: (endpoint: Endpoint) => void;
 }
 
+/** What became of a registration: an endpoint more, one known already, an older one than is held, or one that cannot be used. */
+export type Registered = 'added' | 'updated' | 'unmodified' | 'dropped';
+
 export class RouteTable {
   readonly #options: RouteTableOptions;
   readonly #routes = new Map<string, Route>();
@@ -50,22 +53,22 @@ export class RouteTable {
     return this.#endpoints.values();
   }
 
-  /** Takes in a registration. Returns whether anything of it could be used. */
-  register(message: RouteMessage): boolean {
+  register(message: RouteMessage): Registered {
     const facts = factsOf(message);
-    if (facts === undefined) return false;
-    if (message.route_service_url && !message.route_service_url.startsWith('https://')) return false;
+    if (facts === undefined) return 'dropped';
+    if (message.route_service_url && !message.route_service_url.startsWith('https://')) return 'dropped';
     this.#lastUpdate_ms = this.#options.now_ms();
+    const endpointsBefore = this.#endpoints.size;
     let endpoint: Endpoint | undefined;
     for (const uri of message.uris) {
       const key = routeKey(uri);
       if (key === '') continue;
       endpoint = this.#join(key, facts, message) ?? endpoint;
     }
-    if (endpoint === undefined) return true;
+    if (endpoint === undefined) return 'unmodified';
     endpoint.tags = internTags(message.tags);
     endpoint.isolation_segment = message.isolation_segment ?? '';
-    return true;
+    return this.#endpoints.size > endpointsBefore ? 'added' : 'updated';
   }
 
   /** Removes by uri, host and port. */

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { Bus } from '#bus/bus.ts';
 import { routerRegister, routerUnregister, type RouteMessage } from '#contracts/router.ts';
-import type { RunningComponent } from '#kernel/component.ts';
+import type { ComponentContext, RunningComponent } from '#kernel/component.ts';
 import { systemClock } from '#kernel/clock.ts';
 import { silentLog } from '#kernel/log.ts';
 import { eventually } from '#testing/eventually.ts';
@@ -27,7 +27,7 @@ export class TestRouter implements AsyncDisposable {
     this.addresses = running.addresses;
   }
 
-  static async start(overrides: object = {}): Promise<TestRouter> {
+  static async start(overrides: object = {}, context: Partial<ComponentContext> = {}): Promise<TestRouter> {
     const nats = await TestNats.start();
     try {
       const bus = await Bus.connect({ servers: [nats.url], name: 'test', log: silentLog });
@@ -40,7 +40,7 @@ export class TestRouter implements AsyncDisposable {
         drain: { wait_s: 0, timeout_s: 1 },
         ...overrides,
       });
-      return new TestRouter(nats, bus, await start(config, { log: silentLog, clock: systemClock }));
+      return new TestRouter(nats, bus, await start(config, { log: silentLog, clock: systemClock, ...context }));
     } catch (error) {
       await nats[Symbol.asyncDispose]();
       throw error;
