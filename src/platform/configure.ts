@@ -62,7 +62,7 @@ export function writeConfigs(inputs: ConfigInputs): void {
 const url = (port: number): string => `http://127.0.0.1:${port}`;
 
 /** In the order of detection: the one that says yes to the least comes first. */
-const BUILDPACKS = ['staticfile', 'nodejs', 'python', 'binary'];
+const BUILDPACKS = ['staticfile', 'java', 'ruby', 'nodejs', 'go', 'python', 'php', 'binary'];
 
 function componentConfigs(inputs: ConfigInputs): [RoleName, object][] {
   return [

@@ -37,18 +37,21 @@ describe('the binary buildpack', () => {
 });
 
 describe('buildpacks', () => {
-  it('have all of the public layout, executable, a version, and the same deps.sh', async () => {
+  it('have all of the public layout, executable, a version, and the same shared files', async () => {
     const folder = join(repository, 'buildpacks');
     const names = (await readdir(folder, { withFileTypes: true })).filter((entry) => entry.isDirectory());
-    assert.ok(names.length >= 4);
-    const shared = await readFile(join(folder, 'staticfile/lib/deps.sh'), 'utf8');
+    assert.ok(names.length >= 8);
+    const deps = await readFile(join(folder, 'staticfile/lib/deps.sh'), 'utf8');
+    const debian = await readFile(join(folder, 'java/lib/debian.sh'), 'utf8');
     for (const { name } of names) {
       for (const script of ['detect', 'supply', 'finalize', 'compile', 'release']) {
         const { mode } = await stat(join(folder, name, 'bin', script));
         assert.equal(mode & 0o111, 0o111, `${name}/bin/${script}`);
       }
       assert.match(await readFile(join(folder, name, 'VERSION'), 'utf8'), /^\d+\.\d+\.\d+\n$/);
-      assert.equal(await readFile(join(folder, name, 'lib/deps.sh'), 'utf8'), shared, name);
+      assert.equal(await readFile(join(folder, name, 'lib/deps.sh'), 'utf8'), deps, name);
     }
+    for (const name of ['php', 'ruby'])
+      assert.equal(await readFile(join(folder, name, 'lib/debian.sh'), 'utf8'), debian, name);
   });
 });

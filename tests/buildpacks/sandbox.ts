@@ -88,11 +88,11 @@ export class Sandbox implements AsyncDisposable {
   }
 
   /** The app's files, as the user pushed them. */
-  async place(files: Readonly<Record<string, string>>): Promise<void> {
-    for (const [path, text] of Object.entries(files)) {
+  async place(files: Readonly<Record<string, string | Buffer>>): Promise<void> {
+    for (const [path, content] of Object.entries(files)) {
       const place = join(this.#base, 'tmp/app', path);
       await mkdir(dirname(place), { recursive: true });
-      await writeFile(place, text);
+      await writeFile(place, content);
     }
     await chownAll(join(this.#base, 'tmp/app'));
   }
@@ -103,6 +103,12 @@ export class Sandbox implements AsyncDisposable {
     const from = join(repository, 'samples', name);
     const filter = (source: string) => !skipped.test(source.slice(from.length));
     await cp(from, join(this.#base, 'tmp/app'), { recursive: true, filter });
+    await chownAll(join(this.#base, 'tmp/app'));
+  }
+
+  /** An archive that another sandbox holds at `path`, unpacked as the app: what `cf push -p FILE.jar` uploads. */
+  async placeArchive(other: Sandbox, path: string): Promise<void> {
+    await finished(spawn('unzip', ['-q', join(other.#base, path), '-d', join(this.#base, 'tmp/app')]));
     await chownAll(join(this.#base, 'tmp/app'));
   }
 
