@@ -20,16 +20,17 @@ const LEFT = {
 export interface Forecast {
   what: string;
   labels: string;
+  /** Infinity where nothing fills up in a time that can be foreseen. */
   full_in_s: number;
 }
 
 /**
  * Seconds until nothing is left if it goes on as it went: a straight line through the points by least squares, from where it stands at
- * the end. Undefined where it grows, stands, or is too little known. Points are ms and value.
+ * the end. Infinity where it grows, stands, or is too little known. Points are ms and value.
  */
-export function fullIn_s(points: Points): number | undefined {
+export function fullIn_s(points: Points): number {
   const last = points.at(-1);
-  if (points.length < MIN_POINTS || !last) return undefined;
+  if (points.length < MIN_POINTS || !last) return Infinity;
   const at = points.map(([ms]) => (ms - last[0]) / 1000);
   const meanAt = at.reduce((sum, s) => sum + s, 0) / at.length;
   const meanLeft = points.reduce((sum, [, left]) => sum + left, 0) / points.length;
@@ -41,24 +42,22 @@ export function fullIn_s(points: Points): number | undefined {
     square += away * away;
   }
   const slope = square === 0 ? 0 : product / square;
-  if (slope >= 0) return undefined;
+  if (slope >= 0) return Infinity;
   const seconds = last[1] / -slope;
-  return seconds > HORIZON_S ? undefined : Math.round(seconds);
+  return seconds > HORIZON_S ? Infinity : Math.round(seconds);
 }
 
 /** What of the machine fills up, the first first. */
 export function forecasts(history: History, now_ms: number): Forecast[] {
   const found = Object.entries(LEFT).flatMap(([name, what]) =>
-    history.find(name).flatMap(({ labels, points }): Forecast[] => {
-      const full_in_s = fullIn_s(points.filter(([at_ms]) => at_ms > now_ms - WINDOW_MS));
-      return full_in_s === undefined ? [] : [{ what, labels, full_in_s }];
+    history.find(name).map(({ labels, points }): Forecast => {
+      return { what, labels, full_in_s: fullIn_s(points.filter(([at_ms]) => at_ms > now_ms - WINDOW_MS)) };
     }),
   );
-  return found.sort((a, b) => a.full_in_s - b.full_in_s);
+  return found.sort((a, b) => (a.full_in_s === b.full_in_s ? 0 : a.full_in_s - b.full_in_s));
 }
 
 export function expositionOf(all: readonly Forecast[]): Exposition {
-  if (all.length === 0) return [];
   const name = 'host_full_in_seconds';
   const samples = all.map(({ what, labels, full_in_s }) => ({
     name,

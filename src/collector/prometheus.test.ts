@@ -8,8 +8,9 @@ import { StatusServer } from '#http/status-server.ts';
 import { silentLog } from '#kernel/log.ts';
 import { eventually } from '#testing/eventually.ts';
 import { freePort } from '#testing/free-port.ts';
+import { hasPrometheus, TestPrometheus } from '#testing/prometheus.ts';
 import { RemoteWrite, samplesOf, snappyBlock } from './remote-write.ts';
-import { hasPrometheus, login, TestCollector, TestPrometheus } from './testing.ts';
+import { login, TestCollector } from './testing.ts';
 
 /** A component with a counter, a gauge, a histogram, and text that is hard to quote. */
 async function odd(collector: TestCollector): Promise<AsyncDisposableStack> {
