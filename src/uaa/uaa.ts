@@ -82,7 +82,7 @@ export async function openUaa(
   await using stack = new AsyncDisposableStack();
   const database = stack.use(new Database<UaaTables>({ ...config.database, application_name: 'uaa', log }));
   const audit = stack.use(new AuditTrail({ database, clock, log }));
-  const users = new UserStore(database, clock);
+  const users = new UserStore({ database, clock, log });
   const groups = new GroupStore(database);
   const clients = new ClientStore(database, clock);
   const tokens = new TokenStore(database);

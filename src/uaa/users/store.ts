@@ -2,9 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { sql, type QueryResult, type RawBuilder } from 'kysely';
 import { isUniqueViolation, type Database } from '#db/database.ts';
 import type { Clock } from '#kernel/clock.ts';
+import type { Log } from '#kernel/log.ts';
 import { UaaError } from '../errors.ts';
 import { randomWord } from '../secrets.ts';
-import { listPage, type Page, type PageQuery, type RememberedTotal } from '../scim/store-page.ts';
+import { Overview } from '../scim/overview.ts';
+import { listPage, type Page, type PageQuery } from '../scim/store-page.ts';
 import type { UaaTables, User } from '../tables.ts';
 import { USER_ATTRIBUTES } from './attributes.ts';
 
@@ -33,11 +35,12 @@ export class UserStore {
   readonly #database: Database<UaaTables>;
   readonly #clock: Clock;
   #everybody: { groups: GroupOfUser[]; read_at_ms: number } | undefined;
-  readonly #total: RememberedTotal = {};
+  readonly #overview: Overview;
 
-  constructor(database: Database<UaaTables>, clock: Clock) {
-    this.#database = database;
-    this.#clock = clock;
+  constructor(options: { database: Database<UaaTables>; clock: Clock; log: Log }) {
+    this.#database = options.database;
+    this.#clock = options.clock;
+    this.#overview = new Overview(options);
   }
 
   async find(id: string): Promise<User | undefined> {
@@ -150,8 +153,8 @@ export class UserStore {
   }
 
   async list(page: PageQuery): Promise<Page<User>> {
-    const remembered = { total: this.#total, now_ms: this.#clock.monotonic() };
-    return await listPage<User>(this.#database, { table: 'users', attributes: USER_ATTRIBUTES, remembered, ...page });
+    const overview = this.#overview;
+    return await listPage<User>(this.#database, { table: 'users', attributes: USER_ATTRIBUTES, overview, ...page });
   }
 
   /** Names of the groups that a user is in, through groups within groups too; everybody is in the default ones. */
