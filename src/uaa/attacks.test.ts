@@ -293,6 +293,26 @@ describe('attacks on the UAA', () => {
     assert.equal(await right(), 200);
   });
 
+  it('by guessing under other spellings and origins of a name: they count as one, and an administrator unlocks', async () => {
+    const id = await uaa.addUser('guessed-i');
+    const guess = async (username: string, origin?: string): Promise<Answer> => {
+      const query = origin === undefined ? '' : `?login_hint=${encodeURIComponent(JSON.stringify({ origin }))}`;
+      return await uaa.grant({ grant_type: 'password', username, password: 'guess' }, undefined, query);
+    };
+    for (const username of ['guessed-i', 'Guessed-I', ' guessed-i ', 'guessed-\u0130']) {
+      assert.match((await guess(username)).text, /Bad credentials/);
+    }
+    assert.match((await guess('guessed-i', 'uaa')).text, /Bad credentials/);
+    for (const origin of [undefined, 'uaa', 'ldap']) assert.match((await guess('guessed-i', origin)).text, /locked/);
+    const unlock = async (token: string, json: object): Promise<number> =>
+      (await uaa.request(`/Users/${id}/status`, { method: 'PATCH', json, token })).status;
+    assert.equal(await unlock((await uaa.login()).access_token, { locked: true }), 400);
+    await uaa.addUser('nosy');
+    assert.equal(await unlock((await uaa.login('nosy', 'secret')).access_token, { locked: false }), 403);
+    assert.equal(await unlock(await uaa.machineToken(), { locked: false }), 200);
+    await uaa.login('guessed-i', 'secret');
+  });
+
   it('by a stolen refresh token: once the thief and the owner both used it, it ends for both', async () => {
     const { refresh_token = '' } = await uaa.login();
     const use = async (token: string): Promise<Answer> =>

@@ -9,6 +9,7 @@ export type AuditEventName =
   | 'user_authentication_success'
   | 'user_authentication_failure'
   | 'user_locked_out'
+  | 'user_unlocked'
   | 'client_authentication_failure'
   | 'token_issued'
   | 'refresh_token_reused'

@@ -33,7 +33,7 @@ export class Overview {
   readonly #clock: Clock;
   readonly #log: Log;
   #survey: Survey | undefined;
-  #under_way: Promise<void> | undefined;
+  #isLooking = false;
 
   constructor(options: { database: Database<UaaTables>; clock: Clock; log: Log }) {
     this.#database = options.database;
@@ -63,12 +63,14 @@ export class Overview {
   }
 
   #refresh(): void {
-    this.#under_way ??= this.#look()
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    void this.#look()
       .catch((error: unknown) => {
         this.#survey = undefined;
         this.#log.warn({ error: describeError(error) }, 'users not surveyed');
       })
-      .finally(() => (this.#under_way = undefined));
+      .finally(() => (this.#isLooking = false));
   }
 
   async #look(): Promise<void> {

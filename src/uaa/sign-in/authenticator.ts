@@ -43,7 +43,7 @@ export class Authenticator {
   /** Errors: unauthorized, for a wrong pair or a locked account. */
   async authenticate(proof: PasswordProof): Promise<User> {
     const { attempts, audit, clock, users } = this.#options;
-    const subject = `${proof.origin ?? '*'} ${proof.username.toLowerCase()}`;
+    const subject = subjectOf(proof.username);
     // One account at a time: of many tries at once only the first few may get an answer, and each right one clears the count.
     return await this.#turns.run(subject, async () => {
       const { remote_address, client_id, origin } = proof;
@@ -79,9 +79,22 @@ export class Authenticator {
     return undefined;
   }
 
+  /** Lets a locked account try again at once. */
+  async unlock(user: User): Promise<void> {
+    await this.#options.attempts.forget(subjectOf(user.user_name));
+  }
+
   /** Sets a password that the policy allows; ends the user's other tokens and sessions. */
   async setPassword(user: User, password: string, remote_address: string): Promise<void> {
     await this.#options.users.setPassword(user.id, await hashPassword(password));
     this.#options.audit.record({ event: 'password_changed', user_id: user.id, origin: user.origin, remote_address });
   }
+}
+
+/**
+ * What tries are counted by: the name alone, whatever origin is named, and without what a database or a directory may not look
+ * at (case, accents, spaces): else each way to write a name, or each origin, would be worth some more guesses.
+ */
+function subjectOf(username: string): string {
+  return username.normalize('NFKD').replace(/\p{M}/gu, '').replace(/\s+/g, ' ').trim().toLowerCase();
 }

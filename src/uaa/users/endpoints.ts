@@ -12,7 +12,7 @@ import type { HeldToken } from '../tokens/token-guard.ts';
 import type { Uaa } from '../uaa.ts';
 import { changeOf, newUserOf } from './change.ts';
 import { presentUser } from './presenter.ts';
-import { PasswordChangeBody, ScimUserBody } from './schema.ts';
+import { PasswordChangeBody, ScimUserBody, UserStatusBody } from './schema.ts';
 import { userNotFound } from './store.ts';
 
 interface ById {
@@ -105,6 +105,8 @@ export function userEndpoints(server: FastifyInstance, uaa: Uaa): void {
     return presentUser(deleted, groups);
   });
 
+  statusEndpoint(server, uaa);
+
   server.put<ById>('/Users/:id/password', async (request) => {
     const held = await requireToken(request, guard);
     const { id } = request.params;
@@ -127,6 +129,18 @@ export function userEndpoints(server: FastifyInstance, uaa: Uaa): void {
     await uaa.authenticator.setPassword(user, password, request.ip);
     await uaa.revocations.tellUser(id);
     return { status: 'ok', message: 'password updated' };
+  });
+}
+
+function statusEndpoint(server: FastifyInstance, uaa: Uaa): void {
+  server.patch<ById>('/Users/:id/status', async (request) => {
+    requireScope(await requireToken(request, uaa.guard), 'uaa.admin', 'scim.write');
+    const status = parseBody(UserStatusBody, request.body, 'invalid_scim_resource');
+    const user = await see(uaa, request.params.id);
+    await uaa.authenticator.unlock(user);
+    const { id: user_id, origin } = user;
+    uaa.audit.record({ event: 'user_unlocked', user_id, origin, remote_address: request.ip });
+    return status;
   });
 }
 

@@ -26,3 +26,8 @@ export const PasswordChangeBody = z.looseObject({
   oldPassword: z.string().max(4096).nullish(),
   password: z.string().min(1).max(4096),
 });
+
+/** Accounts lock by themselves, so to unlock is all that can be asked for. */
+export const UserStatusBody = z.strictObject({
+  locked: z.literal(false, 'accounts are locked by failed sign-ins alone; only false can be set'),
+});
