@@ -40,6 +40,28 @@ const Postgresql = z.strictObject({
 });
 export type PostgresqlConfig = z.infer<typeof Postgresql>;
 
+const Redis = z.strictObject({
+  ports: z
+    .strictObject({ first: port, last: port })
+    .default({ first: 6400, last: 6999 })
+    .describe('each instance has one for good'),
+  plans: z
+    .array(
+      z.strictObject({
+        ...plan,
+        memory_mb: z.number().int().positive(),
+        clients: z.number().int().positive(),
+      }),
+    )
+    .min(1)
+    .default([
+      { name: 'small', description: 'A server of 64 MB, 50 connections', memory_mb: 64, clients: 50 },
+      { name: 'medium', description: 'A server of 256 MB, 200 connections', memory_mb: 256, clients: 200 },
+      { name: 'large', description: 'A server of 1 GB, 500 connections', memory_mb: 1024, clients: 500 },
+    ]),
+});
+export type RedisConfig = z.infer<typeof Redis>;
+
 export const BrokersConfig = z.strictObject({
   index: z.number().int().min(0).default(0),
   version: z.string().default('0.1.0'),
@@ -72,5 +94,6 @@ export const BrokersConfig = z.strictObject({
     .describe('control group that the services are limited by'),
   blobstore: BlobstoreConfig.describe('for backups'),
   postgresql: Postgresql.optional().describe('left out, there is no such broker'),
+  redis: Redis.optional(),
 });
 export type BrokersConfig = z.infer<typeof BrokersConfig>;

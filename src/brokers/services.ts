@@ -7,6 +7,7 @@ import { Credentials } from './credentials.ts';
 import { ensureSystemUser } from './engines/system-user.ts';
 import { TenantsServer } from './postgresql/server.ts';
 import { Postgresql } from './postgresql/service.ts';
+import { Redis } from './redis/service.ts';
 import type { Service } from './service.ts';
 import type { Db } from './tables.ts';
 
@@ -14,9 +15,7 @@ import type { Db } from './tables.ts';
 export function openServices(config: BrokersConfig, given: ComponentContext & { db: Db; blobs: Blobstore }): Service[] {
   const { clock, log } = given;
   const user = ensureSystemUser(config.user);
-  // The services run as a user of their own and have to pass through.
-  mkdirSync(config.state_folder, { recursive: true });
-  chmodSync(config.state_folder, 0o711);
+  ensurePassable(config.state_folder);
   const credentials = new Credentials(config.credential_key);
   const around = { folder: config.state_folder, cgroup: config.cgroup, clock, log };
   const { address, client_network } = config;
@@ -33,5 +32,16 @@ export function openServices(config: BrokersConfig, given: ComponentContext & { 
     });
     services.push(new Postgresql({ config: config.postgresql, server, credentials, ...given }));
   }
+  if (config.redis) {
+    const folder = join(config.state_folder, 'redis');
+    ensurePassable(folder);
+    services.push(new Redis({ config: config.redis, db: given.db, credentials, folder, address, user, around }));
+  }
   return services;
+}
+
+/** The services run as a user of their own and have to pass through. */
+function ensurePassable(folder: string): void {
+  mkdirSync(folder, { recursive: true });
+  chmodSync(folder, 0o711);
 }

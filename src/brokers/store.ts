@@ -140,3 +140,23 @@ export async function bindingIsReady(db: Db, guid: string): Promise<void> {
 export async function forgetBinding(db: Db, guid: string): Promise<void> {
   await db.deleteFrom('bindings').where('guid', '=', guid).execute();
 }
+/** The port that an instance has, or the lowest one of the range that nobody has. Undefined when all are taken. */
+export async function holdPort(
+  db: Db,
+  instance_guid: string,
+  range: { first: number; last: number },
+): Promise<number | undefined> {
+  return await db.transaction().execute(async (trx) => {
+    await sql`lock table ports in share row exclusive mode`.execute(trx);
+    const { rows } = await sql<{ port: number }>`
+      select port from ports where instance_guid = ${instance_guid}`.execute(trx);
+    if (rows[0]) return rows[0].port;
+    const { rows: free } = await sql<{ port: number }>`
+      select port from generate_series(${range.first}::int, ${range.last}::int) port
+      where not exists (select 1 from ports taken where taken.port = port.port)
+      order by port limit 1`.execute(trx);
+    const port = free[0]?.port;
+    if (port !== undefined) await trx.insertInto('ports').values({ port, instance_guid }).execute();
+    return port;
+  });
+}

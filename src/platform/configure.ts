@@ -5,7 +5,7 @@ import type { CertificateFiles } from './certificates.ts';
 import { projectRoot } from './home.ts';
 import { reachFile } from './reach.ts';
 import type { RoleName } from './roles.ts';
-import { servicesAddress } from './services-address.ts';
+import { servicesAddress, servicesCgroup } from './services-place.ts';
 import { deaName, STACK, type PlatformPlan } from './plan.ts';
 
 /** The CA bundle of a Debian machine: what the machine trusts, containers trust. */
@@ -154,6 +154,8 @@ function cloudControllerConfig(inputs: ConfigInputs): object {
     },
     blobstore: { kind: 'folder', folder: home.blobs },
     encryption_key: secrets.encryption_key,
+    // Brokers of this machine: asking is cheap, and somebody waits.
+    brokers: { poll_interval_s: 1 },
     buildpacks: BUILDPACKS.map((name) => ({
       name: `${name}_buildpack`,
       file: join(projectRoot, 'buildpacks', name),
@@ -237,7 +239,7 @@ function brokersConfig(inputs: ConfigInputs): object {
     address: servicesAddress(settings.network_pool),
     client_network: settings.network_pool,
     state_folder: home.services,
-    cgroup: `ingot-${settings.name}-services`,
+    cgroup: servicesCgroup(settings),
     blobstore: { kind: 'folder', folder: home.blobs },
     log_level: settings.log_level,
     ...Object.fromEntries(settings.services.map((name) => [name, {}])),

@@ -7,7 +7,7 @@ import type { Home } from './home.ts';
 import { editHostsFile } from './hosts-file.ts';
 import { isAlive } from './process-record.ts';
 import { PlatformDown, supervisorOf } from './reach.ts';
-import { removeServicesAddress } from './services-address.ts';
+import { removeServicesAddress, servicesCgroup } from './services-place.ts';
 import { readSettings } from './settings.ts';
 import { Supervisor } from './supervisor.ts';
 
@@ -35,8 +35,8 @@ export async function down(home: Home): Promise<void> {
 /** What a supervisor that was killed could not do itself. */
 export async function cleanUp(home: Home): Promise<void> {
   await new Supervisor(home, createLog({ component: 'supervisor', level: 'error' })).endLeftovers();
-  await endEngines(home.services, systemClock);
   const settings = readSettings(home);
+  await endEngines({ state_folder: home.services, cgroup: servicesCgroup(settings) }, systemClock);
   await removeServicesAddress(settings);
   editHostsFile(settings.name, []);
 }

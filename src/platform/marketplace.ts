@@ -7,7 +7,7 @@ import { basicAuthHeader } from '#http/basic-auth.ts';
 import { AppError, describeError } from '#kernel/errors.ts';
 import { AdminApi } from './admin-api.ts';
 import { brokersLogin } from './configure.ts';
-import { servicesAddress } from './services-address.ts';
+import { servicesAddress } from './services-place.ts';
 import { SERVICES, type ServiceName } from './settings.ts';
 import type { PlatformPlan } from './plan.ts';
 
@@ -24,7 +24,7 @@ export interface Offering {
 }
 
 /** TCP ports of the services, on their address. */
-const PORTS: Readonly<Record<ServiceName, string>> = { postgresql: '5432' };
+const PORTS: Readonly<Record<ServiceName, string>> = { postgresql: '5432', redis: '6400-6999' };
 const SECURITY_GROUP = 'services';
 
 /**
@@ -54,7 +54,11 @@ export async function offerServices(plan: PlatformPlan): Promise<Offering> {
       outcome.faults.push(`${name}: ${describeError(error)}`);
     }
   }
-  if (settings.services.length > 0) await letThrough(api, plan);
+  try {
+    if (settings.services.length > 0) await letThrough(api, plan);
+  } catch (error) {
+    outcome.faults.push(`security group: ${describeError(error)}`);
+  }
   writeFileSync(home.offered, JSON.stringify(after), { mode: 0o600 });
   return outcome;
 }
@@ -119,8 +123,7 @@ async function letThrough(api: AdminApi, { settings }: PlatformPlan): Promise<vo
     rules: unknown[];
   }
   const destination = servicesAddress(settings.network_pool);
-  const ports = SERVICES.map((name) => PORTS[name]).join(',');
-  const rules = [{ protocol: 'tcp', destination, ports, description: 'services of the platform' }];
+  const rules = SERVICES.map((name) => ({ protocol: 'tcp', destination, ports: PORTS[name], description: name }));
   const [group] = await api.list<Group>(`/v3/security_groups?names=${SECURITY_GROUP}`);
   if (!group) {
     const globally_enabled = { running: true, staging: true };

@@ -17,7 +17,7 @@ import { forgetProcess, isAlive, listProcesses, recordProcess } from './process-
 import { marketplaceNote, offerServices } from './marketplace.ts';
 import type { Progress } from './progress.ts';
 import type { RoleName } from './roles.ts';
-import { addServicesAddress, removeServicesAddress } from './services-address.ts';
+import { addServicesAddress, removeServicesAddress } from './services-place.ts';
 import type { PlatformSettings } from './settings.ts';
 import { ensureStack } from './stack.ts';
 import { Supervisor, type ChildSpec } from './supervisor.ts';

@@ -113,6 +113,13 @@ export class TestPlatform implements AsyncDisposable {
     return await this.#command(join(root, 'bin/ingot'), args, options);
   }
 
+  /** As ingot, and fails the test when it fails. */
+  async mustIngot(args: readonly string[]): Promise<string> {
+    const { exit_status, output } = await this.ingot(args);
+    if (exit_status !== 0) throw new Error(`ingot ${args.join(' ')} ended with ${exit_status}:\n${output}`);
+    return output;
+  }
+
   /** Runs the bundled `cf` as this platform's admin. */
   async cf(args: readonly string[], options: CommandOptions = {}): Promise<Outcome> {
     return await this.#command(join(root, 'bin/cf'), args, options);
@@ -157,6 +164,13 @@ export class TestPlatform implements AsyncDisposable {
   /** GET of an app by its host, through the router. */
   async get(host: string, path = '/'): Promise<HttpAnswer> {
     return await this.#request({ path, headers: { host: `${host}.${this.domain}` } });
+  }
+
+  /** POST of a text to an app, through the router. */
+  async post(host: string, path: string, text: string): Promise<HttpAnswer> {
+    const body = Buffer.from(text);
+    const headers = { host: `${host}.${this.domain}`, 'content-length': body.length };
+    return await this.#request({ method: 'POST', path, headers }, body);
   }
 
   /** The process id of one of the platform's processes. */

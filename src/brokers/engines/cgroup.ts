@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const ROOT = '/sys/fs/cgroup';
@@ -51,13 +51,18 @@ function delegate(path: string): void {
   }
 }
 
-/** Removes the groups of an engine that has ended; one that still holds a process stays. */
+/** Removes a group and those below it, in every hierarchy; one that still holds a process stays. */
 export function removeCgroup(path: string): void {
-  for (const folder of [join(ROOT, path), join(ROOT, 'memory', path), join(ROOT, 'pids', path)]) {
-    try {
-      if (readFileSync(join(folder, 'cgroup.procs'), 'utf8') === '') rmdirSync(folder);
-    } catch {
-      // Not there.
+  for (const folder of [join(ROOT, path), join(ROOT, 'memory', path), join(ROOT, 'pids', path)]) removeFolder(folder);
+}
+
+function removeFolder(folder: string): void {
+  try {
+    for (const entry of readdirSync(folder, { withFileTypes: true })) {
+      if (entry.isDirectory()) removeFolder(join(folder, entry.name));
     }
+    rmdirSync(folder);
+  } catch {
+    // Not there, or of use.
   }
 }

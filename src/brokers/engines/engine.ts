@@ -47,7 +47,7 @@ const LOG_ROTATE_BYTES = 8 * 1024 * 1024;
  * takes it over as it runs, so that tenants notice nothing of ours. One that ends is started again.
  */
 export class Engine implements AsyncDisposable {
-  readonly #spec: EngineSpec;
+  #spec: EngineSpec;
   readonly #around: Surroundings;
   #running: EngineRecord | undefined;
   #watch: Disposable | undefined;
@@ -85,9 +85,10 @@ export class Engine implements AsyncDisposable {
     this.#watch = clock.every(WATCH_MS, () => this.#look());
   }
 
-  /** Sends a signal, such as that to read the configuration again. */
-  signal(signal: NodeJS.Signals): void {
-    if (this.#running && this.isUp) process.kill(this.#running.pid, signal);
+  /** Limits it otherwise from now on; what else is new is so at its next start. */
+  change(spec: EngineSpec): void {
+    this.#spec = spec;
+    prepareCgroup(this.#cgroup, spec.limits);
   }
 
   /** Stops it for good. */

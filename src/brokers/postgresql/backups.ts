@@ -8,8 +8,9 @@ import pg from 'pg';
 import type { Blobstore } from '#blobs/blobstore.ts';
 import { AppError } from '#kernel/errors.ts';
 import { badRequest } from '../osb/errors.ts';
+import { shortOf } from '../short-name.ts';
 import type { Backups as BackupTable, Db } from '../tables.ts';
-import { type DatabaseNames, shortOf } from './names.ts';
+import type { DatabaseNames } from './names.ts';
 import type { TenantsServer } from './server.ts';
 import { admitLogin, createDatabase, loginsOf, openToOwner, restoringOf } from './tenant.ts';
 

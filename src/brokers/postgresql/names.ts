@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { shortOf } from '../short-name.ts';
 
 /** What PostgreSQL calls an instance's things. */
 export interface DatabaseNames {
@@ -18,9 +18,3 @@ export function namesOf(instance_guid: string): DatabaseNames {
 
 /** The role of a binding. */
 export const roleOf = (binding_guid: string): string => `u_${shortOf(binding_guid)}`;
-
-/** 32 hexadecimal digits: those of a UUID, else of a digest. Platforms may name things as they like. */
-export function shortOf(guid: string): string {
-  const bare = guid.replaceAll('-', '').toLowerCase();
-  return /^[0-9a-f]{32}$/.test(bare) ? bare : createHash('sha256').update(guid).digest('hex').slice(0, 32);
-}

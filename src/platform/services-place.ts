@@ -15,6 +15,9 @@ export function servicesAddress(network_pool: string): string {
   return [24, 16, 8, 0].map((shift) => (address >>> shift) & 255).join('.');
 }
 
+/** The control group of all servers that tenants use. */
+export const servicesCgroup = ({ name }: Pick<PlatformSettings, 'name'>): string => `ingot-${name}-services`;
+
 /** Makes the address this machine's. It is no neighbour's: containers reach it by the way to the host. */
 export async function addServicesAddress({ network_pool }: PlatformSettings): Promise<void> {
   await run('ip', ['address', 'replace', `${servicesAddress(network_pool)}/32`, 'dev', 'lo']);
