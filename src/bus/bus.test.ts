@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import { z } from 'zod';
 import { exchange, topic } from '#contracts/topic.ts';
 import { silentLog } from '#kernel/log.ts';
+import { currentRequest, forRequest } from '#kernel/request-scope.ts';
 import { eventually } from '#testing/eventually.ts';
 import { TestNats } from '#testing/nats.ts';
 import { Bus, BusUnavailable, NoReply } from './bus.ts';
@@ -25,6 +26,30 @@ describe('the bus', () => {
     assert.equal(bus.publish(greeting, { text: 'hi' }), true);
     await eventually('three heard', () => heard.length === 3);
     assert.deepEqual(heard.filter((entry) => entry.length > 1).sort(), ['one hi', 'test.greeting hi']);
+  });
+
+  it('carries the request that a message is said for, and none where there is none', async () => {
+    await using nats = await TestNats.start();
+    await using bus = await open(nats, 'scope');
+    const heard: string[] = [];
+    const note = (what: string): void => void heard.push(`${what} ${currentRequest()?.request_id}`);
+    bus.subscribe(greeting, async ({ text }) => {
+      await new Promise((resolve) => setImmediate(resolve));
+      note(text);
+    });
+    bus.reply(sum, ({ numbers }) => {
+      note('asked');
+      return { sum: numbers.length };
+    });
+    await bus.flush();
+    await forRequest({ request_id: 'r-1' }, async () => {
+      bus.publish(greeting, { text: 'said' });
+      await bus.request(sum, { numbers: [] }, { timeout_ms: 2000 });
+      assert.equal(currentRequest()?.request_id, 'r-1');
+    });
+    bus.publish(greeting, { text: 'alone' });
+    await eventually('all', () => heard.length === 3);
+    assert.deepEqual(heard.sort(), ['alone undefined', 'asked r-1', 'said r-1']);
   });
 
   it('drops what does not fit its schema and goes on', async () => {

@@ -1,8 +1,15 @@
-import { connect, type Msg, type NatsConnection } from '@nats-io/transport-node';
+import { connect, headers, type Msg, type MsgHdrs, type NatsConnection } from '@nats-io/transport-node';
 import type { z } from 'zod';
 import type { Exchange, Topic } from '#contracts/topic.ts';
 import { AppError, describeError } from '#kernel/errors.ts';
 import type { Log } from '#kernel/log.ts';
+import {
+  forRequest,
+  REQUEST_ID_HEADER,
+  requestHeaders,
+  type RequestScope,
+  TRACE_HEADER,
+} from '#kernel/request-scope.ts';
 
 export class BusUnavailable extends AppError {
   constructor(message: string, options?: ErrorOptions) {
@@ -33,6 +40,7 @@ export interface SubscribeOptions {
 /**
  * The only door to NATS. It connects for ever: when no server is there it tries again until it is closed, at start as well
  * as later, so that the order in which components start does not matter. What does not fit its schema is logged and dropped.
+ * A message that is said for a request carries its id, and who hears it works for that request.
  */
 export class Bus implements AsyncDisposable {
   readonly #connection: NatsConnection;
@@ -103,7 +111,7 @@ export class Bus implements AsyncDisposable {
    */
   publish<Message extends z.ZodType>(topic: Topic<Message>, message: z.input<Message>): boolean {
     if (!this.#isConnected || this.#connection.isClosed()) return false;
-    this.#connection.publish(topic.subject, JSON.stringify(message));
+    this.#connection.publish(topic.subject, JSON.stringify(message), scopeOptions());
     return true;
   }
 
@@ -146,6 +154,7 @@ export class Bus implements AsyncDisposable {
     try {
       answer = await this.#connection.request(exchange.subject, JSON.stringify(message), {
         timeout: options.timeout_ms,
+        ...scopeOptions(),
       });
     } catch (error) {
       throw new NoReply(exchange.subject, { cause: error });
@@ -200,7 +209,7 @@ export class Bus implements AsyncDisposable {
           this.#log.error({ subject, error: describeError(error) }, 'subscription failed');
           return;
         }
-        handle(received).catch((error: unknown) => {
+        forRequest(scopeOf(received), async () => await handle(received)).catch((error: unknown) => {
           this.#log.error({ subject: received.subject, error: describeError(error) }, 'message handler failed');
         });
       },
@@ -238,6 +247,22 @@ export class Bus implements AsyncDisposable {
       }
     }
   }
+}
+
+/** The request that a message is said for, if any. */
+function scopeOptions(): { headers?: MsgHdrs } {
+  const carried = Object.entries(requestHeaders());
+  if (carried.length === 0) return {};
+  const said = headers();
+  for (const [name, value] of carried) said.set(name, value);
+  return { headers: said };
+}
+
+function scopeOf({ headers: said }: Msg): RequestScope | undefined {
+  const request_id = said?.get(REQUEST_ID_HEADER);
+  if (request_id === undefined || request_id === '') return undefined;
+  const traceparent = said?.get(TRACE_HEADER);
+  return { request_id, ...(traceparent !== undefined && traceparent !== '' && { traceparent }) };
 }
 
 /** The message's JSON; undefined for an empty or broken one, which the schema then judges. */

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { z } from 'zod';
+import { forRequest } from '#kernel/request-scope.ts';
 import { envelopes, type Envelope, type EnvelopeBatch, MAX_LOG_LINE_BYTES } from '#contracts/loggregator.ts';
 
 /** Where envelopes go: a `Bus`, or anything that says whether it took a batch. */
@@ -250,7 +251,9 @@ export class LogEmitter implements AsyncDisposable {
     if (!this.#publisher.isConnected || performance.now() < this.#heardFrom_ms) return false;
     const sent_before = this.#sent.get(source_id) ?? 0;
     const topic = envelopes(subjectToken(source_id));
-    if (!this.#publisher.publish(topic, { batch, emitter: this.#id, sent_before })) return false;
+    // A batch has the lines of many, whoever's timer it is that sends it.
+    const said = { batch, emitter: this.#id, sent_before };
+    if (!forRequest(undefined, () => this.#publisher.publish(topic, said))) return false;
     // Sources come and go; counting anew loses no more than one chance to notice a loss.
     if (this.#sent.size >= MAX_COUNTED_SOURCES) this.#sent.clear();
     this.#sent.set(source_id, sent_before + batch.length);

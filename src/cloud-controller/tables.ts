@@ -173,6 +173,7 @@ export interface Jobs extends Common {
   run_at: Timestamp;
   locked_by: string | null;
   locked_until: Date | null;
+  request_id: string | null;
 }
 
 export interface CoreTables {

@@ -1,6 +1,7 @@
 import type { Clock } from '#kernel/clock.ts';
 import { describeError } from '#kernel/errors.ts';
 import type { Log } from '#kernel/log.ts';
+import { requestHeaders } from '#kernel/request-scope.ts';
 import { basicAuthHeader, type Credentials } from '#http/basic-auth.ts';
 import type { PendingReport } from './store.ts';
 
@@ -90,7 +91,11 @@ export class Reports implements AsyncDisposable {
     try {
       const response = await fetch(url, {
         method: 'POST',
-        headers: { Authorization: basicAuthHeader(this.#options.internal_api), 'Content-Type': 'application/json' },
+        headers: {
+          ...requestHeaders(),
+          Authorization: basicAuthHeader(this.#options.internal_api),
+          'Content-Type': 'application/json',
+        },
         body: JSON.stringify(result),
         signal: AbortSignal.any([this.#quit.signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]),
       });

@@ -5,11 +5,12 @@ import type { InjectOptions } from 'fastify';
 import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT, type JSONWebKeySet } from 'jose';
 import { CfError, notFound, unprocessable } from '#contracts/cf-errors.ts';
 import { systemClock } from '#kernel/clock.ts';
+import { currentRequest, requestHeaders } from '#kernel/request-scope.ts';
 import { silentLog } from '#kernel/log.ts';
 import { eventually } from '#testing/eventually.ts';
 import { basicAuthHeader, isAuthorized } from './basic-auth.ts';
 import { useCfErrors } from './cf-errors.ts';
-import { createHttpServer } from './server.ts';
+import { createHttpServer, listen } from './server.ts';
 import { StatusServer } from './status-server.ts';
 import { KeysUnavailable, TokenInvalid, TokenVerifier } from './token-verifier.ts';
 
@@ -68,6 +69,28 @@ describe('the http server', () => {
   it("carries the router's request id on", async () => {
     const response = await server.inject({ url: '/none', headers: { 'x-vcap-request-id': 'abc-1' } });
     assert.match(String(response.headers['x-vcap-request-id']), /^abc-1::[\w-]{36}$/);
+  });
+
+  it('works for the request that came, before and after its body was read', async () => {
+    const seen: (string | undefined)[] = [];
+    await using served = createHttpServer({ log: silentLog, body_limit_bytes: 1e6 });
+    served.addHook('onRequest', async () => void seen.push(currentRequest()?.request_id));
+    served.post('/work', async () => {
+      await new Promise((resolve) => setImmediate(resolve));
+      seen.push(currentRequest()?.request_id, requestHeaders()['traceparent']);
+      return {};
+    });
+    const url = await listen(served, { host: '127.0.0.1', port: 0 });
+    const traceparent = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`;
+    const answer = await fetch(`http://127.0.0.1:${url.port}/work`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'x-vcap-request-id': 'from-router', traceparent },
+      body: JSON.stringify('x'.repeat(200_000)),
+    });
+    const id = answer.headers.get('x-vcap-request-id') ?? 'none';
+    assert.match(id, /^from-router::[\w-]{36}$/);
+    assert.deepEqual(seen, [id, id, traceparent]);
+    assert.equal(currentRequest(), undefined);
   });
 
   it('gives each item of a validation error', () => {

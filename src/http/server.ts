@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
-import { fastify, type FastifyInstance } from 'fastify';
+import { fastify, type FastifyInstance, type FastifyRequest } from 'fastify';
 import { AppError } from '#kernel/errors.ts';
 import type { Log } from '#kernel/log.ts';
+import { forRequest, REQUEST_ID_HEADER, type RequestScope, TRACE_HEADER } from '#kernel/request-scope.ts';
 
 export interface HttpServerOptions {
   log: Log;
@@ -34,9 +35,9 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 1024 },
     forceCloseConnections: true,
     genReqId: (request) => {
-      const given = request.headers['x-vcap-request-id'];
+      const given = request.headers[REQUEST_ID_HEADER];
       const own = randomUUID();
-      return typeof given === 'string' && /^[\w:-]{1,100}$/.test(given) ? `${given}::${own}` : own;
+      return typeof given === 'string' && /^[\w:-]{1,400}$/.test(given) ? `${given}::${own}` : own;
     },
   });
   server.removeContentTypeParser('application/json');
@@ -49,6 +50,9 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
       return done(new MalformedBody({ cause: error }));
     }
   });
+  // Twice, since what reads the body goes on from the socket's events, which know no request.
+  server.addHook('onRequest', (request, _reply, done) => forRequest(scopeOf(request), done));
+  server.addHook('preValidation', (request, _reply, done) => forRequest(scopeOf(request), done));
   server.addHook('onSend', async (request, reply) => {
     reply.header('X-Vcap-Request-Id', request.id);
     reply.header('X-Content-Type-Options', 'nosniff');
@@ -66,6 +70,12 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     );
   });
   return server;
+}
+
+function scopeOf({ id, headers }: FastifyRequest): RequestScope {
+  const given = headers[TRACE_HEADER];
+  const isTraced = typeof given === 'string' && /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/.test(given);
+  return { request_id: id, ...(isTraced && { traceparent: given }) };
 }
 
 /** Starts listening and tells where: `http://host:port`. Port 0 takes any free one. */

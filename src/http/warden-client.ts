@@ -27,6 +27,7 @@ import {
 } from '#contracts/warden.ts';
 import type { EgressRule } from '#contracts/dea.ts';
 import { AppError, systemErrorCode } from '#kernel/errors.ts';
+import { requestHeaders } from '#kernel/request-scope.ts';
 
 /** What warden refused or failed at; `code` is one of the contract's. */
 export class WardenError extends AppError {
@@ -197,7 +198,7 @@ export class WardenClient implements Disposable {
   /** Sends the call and gives the reply's body if it is a success. */
   async #open(call: Call): Promise<IncomingMessage> {
     const body = call.body === undefined ? undefined : Buffer.from(JSON.stringify(call.body));
-    const headers: Record<string, string | number> = {};
+    const headers: Record<string, string | number> = requestHeaders();
     if (body) Object.assign(headers, { 'content-type': 'application/json', 'content-length': body.length });
     if (call.upload) headers['content-type'] = 'application/x-tar';
     const outgoing = request({

@@ -1,4 +1,5 @@
 import { pino } from 'pino';
+import { currentRequest } from './request-scope.ts';
 
 /** One line of JSON each: constant lower-case message, facts as fields with the wire spelling. */
 export type Log = Pick<pino.Logger, 'debug' | 'info' | 'warn' | 'error'> & { child(bindings: object): Log };
@@ -13,6 +14,11 @@ export function createLog(options: LogOptions): Log {
   return pino({
     level: options.level,
     base: { component: options.component, pid: process.pid },
+    // Every line of a request's work can be found by its id; the field of that name in the line itself is more exact.
+    mixin: () => {
+      const request_id = currentRequest()?.request_id;
+      return request_id === undefined ? {} : { request_id };
+    },
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
     redact: {

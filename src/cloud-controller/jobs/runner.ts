@@ -4,6 +4,7 @@ import { isDatabaseAway } from '#db/database.ts';
 import type { Clock } from '#kernel/clock.ts';
 import { describeError } from '#kernel/errors.ts';
 import type { Log } from '#kernel/log.ts';
+import { forRequest } from '#kernel/request-scope.ts';
 import type { Db, JobError, JobRow } from '../tables.ts';
 import type { JobContext, JobRegistry } from './registry.ts';
 import { endJob, postponeJob, renewLease, sweepJobs, takeJob } from './store.ts';
@@ -45,7 +46,8 @@ export class JobRunner implements AsyncDisposable {
   /** There may be work: called after a job was put into the queue, so that it starts at once. */
   wake(): void {
     if (this.#stop.signal.aborted || this.#running.size >= this.#options.workers) return;
-    const work = this.#work().finally(() => this.#running.delete(work));
+    // Who wakes us works for one request; the jobs that are found are other requests' too.
+    const work = forRequest(undefined, async () => await this.#work()).finally(() => this.#running.delete(work));
     this.#running.add(work);
   }
 
@@ -64,7 +66,8 @@ export class JobRunner implements AsyncDisposable {
         if (!job) return;
         // More may be due than this one.
         this.wake();
-        await this.#do(job);
+        const { request_id } = job;
+        await forRequest(request_id === null ? undefined : { request_id }, async () => await this.#do(job));
       }
     } catch (error) {
       log.warn({ error: describeError(error) }, 'jobs cannot be taken');

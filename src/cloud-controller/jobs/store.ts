@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { sql } from 'kysely';
+import { currentRequest } from '#kernel/request-scope.ts';
 import type { Db, JobError, JobRow } from '../tables.ts';
 
 export interface NewJob {
@@ -22,6 +23,7 @@ export async function insertJob(db: Db, job: NewJob): Promise<string> {
       resource_guid: job.resource?.guid ?? null,
       payload: JSON.stringify(job.payload ?? {}),
       user_guid: job.user_guid,
+      request_id: currentRequest()?.request_id ?? null,
       locked_by: null,
       locked_until: null,
     })

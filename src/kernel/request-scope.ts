@@ -1,0 +1,39 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+
+/** What is carried through all that one request causes, from component to component. */
+export interface RequestScope {
+  /** As the router made it; each component that serves a part of it adds `::<own>`. */
+  request_id: string;
+  /** W3C trace context, where the request has one. */
+  traceparent?: string;
+}
+
+/** How a scope travels between components, over HTTP and over NATS. */
+export const REQUEST_ID_HEADER = 'x-vcap-request-id';
+export const TRACE_HEADER = 'traceparent';
+
+/**
+ * The one thing of ours that is ambient: handing a request's id down through each function would put it into every signature, and
+ * one that forgot it would write lines that nobody can follow.
+ */
+const scopes = new AsyncLocalStorage<RequestScope>();
+
+/** The request that the running code works for; undefined for work that the platform does by itself. */
+export function currentRequest(): RequestScope | undefined {
+  return scopes.getStore();
+}
+
+/** Runs work, and all that it begins, for a request; with undefined for none. */
+export function forRequest<T>(scope: RequestScope | undefined, work: () => T): T {
+  return scope === undefined ? scopes.exit(work) : scopes.run(scope, work);
+}
+
+/** Header lines for what is asked of another component. */
+export function requestHeaders(): Record<string, string> {
+  const scope = scopes.getStore();
+  if (scope === undefined) return {};
+  return {
+    [REQUEST_ID_HEADER]: scope.request_id,
+    ...(scope.traceparent !== undefined && { [TRACE_HEADER]: scope.traceparent }),
+  };
+}
