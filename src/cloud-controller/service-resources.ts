@@ -7,10 +7,12 @@ import { registerOrphanJobs } from './service-operations/orphans.ts';
 import { registerServicePlanEndpoints } from './service-plans/endpoints.ts';
 import { registerRouteBindingEndpoints } from './service-route-bindings/endpoints.ts';
 import { registerServiceInstanceEndpoints } from './service-instances/endpoints.ts';
+import { registerSharingEndpoints } from './service-instances/sharing.ts';
 
 /** Services: brokers, what they offer, instances of it, and what is bound to them. */
 export function registerServiceResources(server: FastifyInstance, deps: Deps): void {
   registerServiceInstanceEndpoints(server, deps);
+  registerSharingEndpoints(server, deps);
   registerCredentialBindingEndpoints(server, deps);
   registerServiceBrokerEndpoints(server, deps);
   registerServiceOfferingEndpoints(server, deps);

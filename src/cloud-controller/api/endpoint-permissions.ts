@@ -280,6 +280,10 @@ export const ENDPOINT_PERMISSIONS: Readonly<Record<string, EndpointPermission>> 
   'GET /v3/service_instances/:guid/credentials': instance('service_instance.read_credentials'),
   'GET /v3/service_instances/:guid/parameters': instance(),
   'GET /v3/service_instances/:guid/permissions': all,
+  'GET /v3/service_instances/:guid/relationships/shared_spaces': instance(),
+  'GET /v3/service_instances/:guid/relationships/shared_spaces/usage_summary': instance(),
+  'POST /v3/service_instances/:guid/relationships/shared_spaces': instance('service_instance.write'),
+  'DELETE /v3/service_instances/:guid/relationships/shared_spaces/:space_guid': instance('service_instance.write'),
   // Of plans that everybody sees; those of a space's broker belong to its developers.
   'GET /v3/service_offerings': all,
   'GET /v3/service_offerings/:guid': all,

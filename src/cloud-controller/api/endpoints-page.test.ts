@@ -13,6 +13,7 @@ describe('the pages about the API', () => {
   before(async () => {
     cc = await TestCloudController.start();
     await cc.admin.patch('/v3/feature_flags/route_sharing', { enabled: true });
+    await cc.admin.patch('/v3/feature_flags/service_instance_sharing', { enabled: true });
   });
   after(async () => await cc[Symbol.asyncDispose]());
 

@@ -119,6 +119,7 @@ function bodyFor(endpoint: string, guid: Record<string, string>): unknown {
     'PATCH /v3/routes/:guid/destinations': { destinations: [{ app: { guid: at('apps') } }] },
     'PATCH /v3/routes/:guid/destinations/:destination_guid': { protocol: 'http1' },
     'POST /v3/routes/:guid/relationships/shared_spaces': { data: [] },
+    'POST /v3/service_instances/:guid/relationships/shared_spaces': { data: [] },
     'PATCH /v3/routes/:guid/relationships/space': toOne(at('spaces')),
     'POST /v3/buildpacks': { name },
     'PATCH /v3/environment_variable_groups/:name': { var: {} },

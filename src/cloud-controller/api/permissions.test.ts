@@ -23,6 +23,7 @@ describe('permissions', () => {
     // Who was never seen has no row to give roles to.
     for (const user of users.values()) await user.get('/v3/organizations');
     await cc.admin.patch('/v3/feature_flags/route_sharing', { enabled: true });
+    await cc.admin.patch('/v3/feature_flags/service_instance_sharing', { enabled: true });
   });
   after(async () => await cc[Symbol.asyncDispose]());
 

@@ -258,18 +258,12 @@ export const PUBLISHED_ENDPOINTS: readonly string[] = [
 /** Endpoints that are not served, and why. A test fails when one of them is, or when another is not. */
 export const LEFT_OUT: Readonly<Record<string, string>> = {
   'DELETE /v3/route_policies/:guid': 'route policies (app identity between containers) are not there yet',
-  'DELETE /v3/service_instances/:guid/relationships/shared_spaces/:space_guid':
-    'sharing of service instances is not there yet',
   'GET /v3/route_policies': 'route policies (app identity between containers) are not there yet',
   'GET /v3/route_policies/:guid': 'route policies (app identity between containers) are not there yet',
-  'GET /v3/service_instances/:guid/relationships/shared_spaces': 'sharing of service instances is not there yet',
-  'GET /v3/service_instances/:guid/relationships/shared_spaces/usage_summary':
-    'sharing of service instances is not there yet',
   'GET /v3/service_usage_events': 'usage events of services are not there yet',
   'GET /v3/service_usage_events/:guid': 'usage events of services are not there yet',
   'PATCH /v3/route_policies/:guid': 'route policies (app identity between containers) are not there yet',
   'POST /v3/route_policies': 'route policies (app identity between containers) are not there yet',
-  'POST /v3/service_instances/:guid/relationships/shared_spaces': 'sharing of service instances is not there yet',
   'POST /v3/service_usage_events/actions/destructively_purge_all_and_reseed':
     'usage events of services are not there yet',
 };

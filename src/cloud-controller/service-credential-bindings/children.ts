@@ -22,7 +22,8 @@ export async function appBindingsAsChildren(deps: Deps, app_guid: string, by: By
   return guids.map((guid) => credentialChild(deps, guid, by));
 }
 
-function credentialChild(deps: Deps, guid: string, by: By): Child {
+/** One of them. */
+export function credentialChild(deps: Deps, guid: string, by: By): Child {
   return {
     guid,
     begin: async (trx) => {

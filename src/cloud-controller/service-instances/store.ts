@@ -256,13 +256,18 @@ export async function userProvidedOfSpace(db: Db, space_guid: string): Promise<s
 }
 
 async function requireFreeName(trx: Db, name: string, space_guid: string): Promise<void> {
-  const taken = await trx
+  if (await isNameTakenIn(trx, name, space_guid)) throw nameIsTaken(name);
+}
+
+/** By an instance of the space, or one that is shared with it. */
+export async function isNameTakenIn(db: Db, name: string, space_guid: string): Promise<boolean> {
+  const taken = await db
     .selectFrom('service_instances')
     .select('guid')
     .where('name', '=', name)
     .where(isIn([space_guid]))
     .executeTakeFirst();
-  if (taken) throw nameIsTaken(name);
+  return taken !== undefined;
 }
 
 async function nameTaken<Result>(name: string, work: () => Promise<Result>): Promise<Result> {
