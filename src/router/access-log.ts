@@ -68,7 +68,7 @@ export class AccessLog implements AsyncDisposable {
 
   lineOf(exchange: Exchange): string {
     const { head, endpoint, front } = exchange;
-    const app = endpoint === undefined ? 'app_id:"-" app_index:"-" instance_id:"-"' : endpoint.logText;
+    const app = endpoint === undefined ? 'app_id:"-" app_index:"-" instance_id:"-"' : endpoint.use.logText;
     const forwardedFor =
       head.forwardedFor === '' ? front.remoteAddress : `${quotable(head.forwardedFor)}, ${front.remoteAddress}`;
     return (

@@ -242,9 +242,9 @@ export class BackendConnection implements Backend, Swept {
   #onClose(): void {
     this.#isOver = true;
     this.#options.sweeper.delete(this);
-    const idle = this.endpoint.idle;
-    const at = idle?.indexOf(this) ?? -1;
-    if (at >= 0) idle?.splice(at, 1);
+    const { idle } = this.endpoint.use;
+    const at = idle.indexOf(this);
+    if (at >= 0) idle.splice(at, 1);
     const user = this.#user;
     this.#user = undefined;
     user?.onBackendClosed(this, this.#fault, false);

@@ -42,7 +42,8 @@ export class Backends {
   /** Calls `onBackendReady` at once for a kept connection, later for a new one. `isFresh` asks for a new one. */
   acquire(endpoint: Endpoint, user: BackendUser, isFresh: boolean): Backend {
     if (endpoint.isHttp2) return new Http2Backend(endpoint, user, this.#options);
-    for (let kept = isFresh ? undefined : endpoint.idle?.pop(); kept !== undefined; kept = endpoint.idle?.pop()) {
+    const { idle } = endpoint.use;
+    for (let kept = isFresh ? undefined : idle.pop(); kept !== undefined; kept = idle.pop()) {
       if (!kept.isUsable) continue;
       kept.take(user);
       return kept;
@@ -57,7 +58,7 @@ export class Backends {
       return;
     }
     const endpoint = connection.endpoint;
-    const idle = (endpoint.idle ??= []);
+    const { idle } = endpoint.use;
     const isKept =
       mayReuse &&
       !this.#isClosed &&
@@ -71,10 +72,10 @@ export class Backends {
 
   /** Closes what is kept for an endpoint that no route leads to any more. */
   forget(endpoint: Endpoint): void {
-    const idle = endpoint.idle;
-    endpoint.idle = undefined;
-    for (const connection of idle ?? []) connection.destroy();
-    endpoint.http2?.destroy();
+    const use = endpoint.usedSoFar;
+    if (use === undefined) return;
+    for (const connection of use.idle.splice(0)) connection.destroy();
+    use.http2?.destroy();
   }
 
   close(endpoints: Iterable<Endpoint>): void {

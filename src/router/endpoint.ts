@@ -15,6 +15,26 @@ export interface EndpointFacts {
   server_cert_domain_san: string;
 }
 
+/** What sending requests to an endpoint needs. */
+class Use {
+  /** Quiet connections, the one used last at the end. */
+  readonly idle: BackendConnection[] = [];
+  /** The session to it, when it speaks HTTP/2. */
+  http2: Http2Session | undefined;
+  /** Field lines that tell the app which of its instances was meant. */
+  readonly headerLines: string;
+  /** Its part of an access log line. */
+  readonly logText: string;
+
+  constructor({ app, identity, instance_id, instance_index }: Endpoint) {
+    const index = instance_index === '' ? '' : `X-CF-InstanceIndex: ${fieldText(instance_index)}\r\n`;
+    const application = app === '' ? '' : `X-CF-ApplicationID: ${fieldText(app)}\r\n`;
+    this.headerLines = flat(`${application}X-CF-InstanceID: ${fieldText(identity)}\r\n${index}`);
+    const text = `app_id:"${app || '-'}" app_index:"${instance_index || '-'}" instance_id:"${instance_id || '-'}"`;
+    this.logText = flat(fieldText(text));
+  }
+}
+
 const sharedTags = new Map<string, Record<string, string>>();
 const MAX_SHARED_TAGS = 10_000;
 
@@ -40,12 +60,7 @@ export class Endpoint {
   failedUntil_ms = 0;
   /** Set when it proved to be another than its certificate should say, or its address was taken by another instance. */
   isGone = false;
-  /** Quiet connections, the one used last at the end. */
-  idle: BackendConnection[] | undefined;
-  /** The session to it, when it speaks HTTP/2. */
-  http2: Http2Session | undefined;
-  #headerLines = '';
-  #logText = '';
+  #use: Use | undefined;
 
   constructor(facts: EndpointFacts, address: string) {
     this.port = facts.port;
@@ -65,25 +80,14 @@ export class Endpoint {
     return host.startsWith('[') ? host.slice(1, -1) : host;
   }
 
-  /** Field lines that tell the app which of its instances was meant; made at the first request. */
-  get headerLines(): string {
-    if (this.#headerLines === '') {
-      const index = this.instance_index === '' ? '' : `X-CF-InstanceIndex: ${fieldText(this.instance_index)}\r\n`;
-      const app = this.app === '' ? '' : `X-CF-ApplicationID: ${fieldText(this.app)}\r\n`;
-      const lines = `${app}X-CF-InstanceID: ${fieldText(this.identity)}\r\n${index}`;
-      // Flat at once: it is written for every request.
-      this.#headerLines = Buffer.from(lines, 'latin1').toString('latin1');
-    }
-    return this.#headerLines;
+  /** What only those have that are sent requests, which of a million endpoints are few. */
+  get use(): Use {
+    return (this.#use ??= new Use(this));
   }
 
-  /** Its part of an access log line. */
-  get logText(): string {
-    if (this.#logText === '') {
-      const text = `app_id:"${this.app || '-'}" app_index:"${this.instance_index || '-'}" instance_id:"${this.instance_id || '-'}"`;
-      this.#logText = Buffer.from(fieldText(text), 'latin1').toString('latin1');
-    }
-    return this.#logText;
+  /** Undefined while no request was sent. */
+  get usedSoFar(): Use | undefined {
+    return this.#use;
   }
 
   /** The kind of registrant it is counted under. */
@@ -138,7 +142,12 @@ export function internTags(tags: Record<string, string> | undefined): Record<str
 }
 
 export function addressOf(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+  return flat(host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`);
+}
+
+/** A text put together stays a tree of its parts: what is kept, or written often, is made one piece. */
+function flat(text: string): string {
+  return Buffer.from(text, 'latin1').toString('latin1');
 }
 
 /** Registrants are trusted, but a line break in an id must not become a line of a head. */

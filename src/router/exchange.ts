@@ -165,7 +165,7 @@ export class Exchange implements BackendUser {
     this.backend = connection;
     this.isSent = true;
     this.#sent_ms = this.core.monotonic_ms();
-    this.front.sendRequest(requestHeadText(this, connection.endpoint.headerLines));
+    this.front.sendRequest(requestHeadText(this, connection.endpoint.use.headerLines));
   }
 
   onInterim(head: ResponseHead): void {
@@ -339,7 +339,7 @@ export class Exchange implements BackendUser {
     if (!mayRepeat || this.failedAttempts >= this.core.config.max_attempts) return this.#failed(fault);
     if (!wasUsed) {
       (this.#tried ??= []).push(endpoint);
-      const isOnlyOne = this.#isPinned || (this.route?.members.length ?? 0) <= this.#tried.length;
+      const isOnlyOne = this.#isPinned || (this.route?.size ?? 0) <= this.#tried.length;
       if (isOnlyOne) return this.#failed(fault);
     }
     this.isSent = false;

@@ -57,7 +57,7 @@ export class Http2Session {
     });
     this.session.once('close', () => {
       clearTimeout(timer);
-      if (endpoint.http2 === this) endpoint.http2 = undefined;
+      if (endpoint.use.http2 === this) endpoint.use.http2 = undefined;
       this.#tell(false);
     });
     this.session.setTimeout(options.idle_ms, () => this.session.close());
@@ -97,9 +97,9 @@ export class Http2Backend implements Backend {
     this.endpoint = endpoint;
     this.#user = user;
     this.#log = options.log;
-    const kept = endpoint.http2?.isUsable === true ? endpoint.http2 : undefined;
+    const kept = endpoint.use.http2?.isUsable === true ? endpoint.use.http2 : undefined;
     this.served = kept?.isReady === true ? 1 : 0;
-    this.#session = kept ?? (endpoint.http2 = new Http2Session(endpoint, options));
+    this.#session = kept ?? (endpoint.use.http2 = new Http2Session(endpoint, options));
     // Told in a later turn: whoever makes a backend is not ready for its answer yet.
     setImmediate(() =>
       this.#session.whenReady((isReady) => {

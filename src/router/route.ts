@@ -23,22 +23,46 @@ export interface Member {
   updatedAt_ns: number;
 }
 
-const NOBODY: readonly Member[] = [];
-
 /** A registered uri and the endpoints it leads to. */
 export class Route {
   /** `host` or `host/path`, lower case. */
   readonly uri: string;
-  /** Made anew at each change: most routes have one member, and an array that grows makes room for many. */
-  members: readonly Member[] = NOBODY;
   loadBalancing: LoadBalancing | undefined;
   route_service_url = '';
   /** Table seconds since when it has been empty; only kept when an empty pool may stay. */
   emptySince_s = -1;
+  /** The one member alone, which most routes have: an array around it would be a twelfth of what a route takes. */
+  #members: Member | readonly Member[];
   #next = 0;
 
-  constructor(uri: string) {
+  constructor(uri: string, first: Member) {
     this.uri = uri;
+    this.#members = first;
+  }
+
+  get members(): readonly Member[] {
+    return isMany(this.#members) ? this.#members : [this.#members];
+  }
+
+  get size(): number {
+    return isMany(this.#members) ? this.#members.length : 1;
+  }
+
+  memberAt(address: string): Member | undefined {
+    const members = this.#members;
+    if (isMany(members)) return members.find(({ endpoint }) => endpoint.address === address);
+    return members.endpoint.address === address ? members : undefined;
+  }
+
+  add(member: Member): void {
+    // Not pushed: an array that grows makes room for sixteen more.
+    this.#members = this.size === 0 ? member : this.members.concat(member);
+  }
+
+  remove(member: Member): void {
+    const left = this.members.filter((one) => one !== member);
+    const [only] = left;
+    this.#members = left.length === 1 && only !== undefined ? only : left;
   }
 
   /** `/` or the context path. */
@@ -52,20 +76,20 @@ export class Route {
   }
 
   choose(loadBalancing: LoadBalancing, choice: Choice): Endpoint | NoChoice {
-    const count = this.members.length;
-    if (count === 1 && choice.tried === undefined) {
+    const held = this.#members;
+    if (!isMany(held) && choice.tried === undefined && !held.endpoint.isGone) {
       // An instance that has no other beside it is never out of rotation.
-      const only = this.members[0]?.endpoint;
-      if (only !== undefined && !only.isGone) return isFull(only, choice.max_conns) ? 'connection_limit' : only;
+      return isFull(held.endpoint, choice.max_conns) ? 'connection_limit' : held.endpoint;
     }
-    if (count === 0) return 'no_endpoints';
+    const members = this.members;
+    if (members.length === 0) return 'no_endpoints';
     if (choice.preferred !== undefined) {
       const preferred = this.find(choice.preferred);
       if (preferred !== undefined && isUsable(preferred, choice) && !choice.tried?.includes(preferred))
         return preferred;
     }
     const algorithm = this.loadBalancing ?? loadBalancing;
-    const chosen = algorithm === 'round-robin' ? this.#inTurn(choice) : this.#leastLoaded(choice);
+    const chosen = algorithm === 'round-robin' ? this.#inTurn(members, choice) : this.#leastLoaded(members, choice);
     if (chosen !== undefined) return chosen;
     return this.#secondChoice(choice);
   }
@@ -75,24 +99,24 @@ export class Route {
     return this.members.find(({ endpoint }) => endpoint.identity === identity)?.endpoint;
   }
 
-  #inTurn(choice: Choice): Endpoint | undefined {
-    const count = this.members.length;
+  #inTurn(members: readonly Member[], choice: Choice): Endpoint | undefined {
+    const count = members.length;
     for (let tries = 0; tries < count; tries++) {
       if (this.#next >= count) this.#next = 0;
-      const endpoint = this.members[this.#next++]?.endpoint;
+      const endpoint = members[this.#next++]?.endpoint;
       if (endpoint !== undefined && isUsable(endpoint, choice) && choice.tried?.includes(endpoint) !== true)
         return endpoint;
     }
     return undefined;
   }
 
-  #leastLoaded(choice: Choice): Endpoint | undefined {
+  #leastLoaded(members: readonly Member[], choice: Choice): Endpoint | undefined {
     let best: Endpoint | undefined;
-    const count = this.members.length;
+    const count = members.length;
     // A moving start spreads requests over equals.
     const start = this.#next++ % count;
     for (let offset = 0; offset < count; offset++) {
-      const endpoint = this.members[(start + offset) % count]?.endpoint;
+      const endpoint = members[(start + offset) % count]?.endpoint;
       if (endpoint === undefined || !isUsable(endpoint, choice) || choice.tried?.includes(endpoint) === true) continue;
       if (best === undefined || endpoint.active < best.active) best = endpoint;
     }
@@ -109,8 +133,12 @@ export class Route {
     const fresh = withRoom.filter((endpoint) => choice.tried?.includes(endpoint) !== true);
     if (fresh.length === 0) return withRoom[this.#next++ % withRoom.length] ?? 'no_endpoints';
     for (const endpoint of alive) endpoint.failedUntil_ms = 0;
-    return this.#inTurn(choice) ?? 'no_endpoints';
+    return this.#inTurn(this.members, choice) ?? 'no_endpoints';
   }
+}
+
+function isMany(members: Member | readonly Member[]): members is readonly Member[] {
+  return Array.isArray(members);
 }
 
 function isFull(endpoint: Endpoint, max_conns: number): boolean {

@@ -80,7 +80,7 @@ export class RouteTable {
     for (const uri of message.uris) {
       const route = this.#routes.get(routeKey(uri));
       if (route === undefined) continue;
-      const member = route.members.find(({ endpoint }) => endpoint.address === address);
+      const member = route.memberAt(address);
       if (member !== undefined && !isOutdated(member.updatedAt_ns, message.endpoint_updated_at_ns))
         this.#leave(route, member);
     }
@@ -146,17 +146,18 @@ export class RouteTable {
 
   #join(key: string, facts: EndpointFacts, message: RouteMessage): Endpoint | undefined {
     const address = addressOf(facts.host, facts.port);
-    const route = this.#routes.get(key) ?? this.#create(key);
-    const held = route.members.find(({ endpoint }) => endpoint.address === address);
+    const known = this.#routes.get(key);
+    const held = known?.memberAt(address);
     if (held !== undefined && isOutdated(held.updatedAt_ns, message.endpoint_updated_at_ns)) return undefined;
     const endpoint = this.#endpointAt(address, facts);
     const threshold_s = this.#options.droplet_stale_threshold_s;
     const ttl_s = Math.min(message.stale_threshold_in_seconds || threshold_s, threshold_s);
     const updatedAt_ns = message.endpoint_updated_at_ns ?? 0;
+    let route = known;
     if (held === undefined) {
-      // Not spread or pushed: either would make room for sixteen more.
       const member: Member = { endpoint, seenAt_s: this.#now_s(), ttl_s, updatedAt_ns };
-      route.members = route.members.length === 0 ? [member] : route.members.concat(member);
+      if (route === undefined) route = this.#create(key, member);
+      else route.add(member);
       endpoint.routes++;
     } else {
       held.seenAt_s = this.#now_s();
@@ -169,9 +170,11 @@ export class RouteTable {
         this.#release(before);
       }
     }
-    route.emptySince_s = -1;
-    route.loadBalancing = message.options?.loadbalancing;
-    route.route_service_url = message.route_service_url ?? '';
+    if (route !== undefined) {
+      route.emptySince_s = -1;
+      route.loadBalancing = message.options?.loadbalancing;
+      route.route_service_url = message.route_service_url ?? '';
+    }
     return endpoint;
   }
 
@@ -185,10 +188,10 @@ export class RouteTable {
     return endpoint;
   }
 
-  #create(key: string): Route {
+  #create(key: string, first: Member): Route {
     const slash = key.indexOf('/');
     const host = slash < 0 ? key : key.slice(0, slash);
-    const route = new Route(key);
+    const route = new Route(key, first);
     this.#routes.set(key, route);
     if (slash >= 0) {
       const paths = this.#pathsOfHost.get(host);
@@ -200,9 +203,9 @@ export class RouteTable {
   }
 
   #leave(route: Route, member: Member): void {
-    route.members = route.members.filter((one) => one !== member);
+    route.remove(member);
     this.#release(member.endpoint);
-    if (route.members.length > 0) return;
+    if (route.size > 0) return;
     if (this.#options.empty_pool_timeout_s > 0) route.emptySince_s = this.#now_s();
     else this.#forget(route);
   }
