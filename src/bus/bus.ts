@@ -2,7 +2,7 @@ import { connect, headers, type Msg, type MsgHdrs, type NatsConnection } from '@
 import type { z } from 'zod';
 import type { Exchange, Topic } from '#contracts/topic.ts';
 import { AppError, describeError } from '#kernel/errors.ts';
-import type { Log } from '#kernel/log.ts';
+import { componentOf, type Log } from '#kernel/log.ts';
 import {
   forRequest,
   REQUEST_ID_HEADER,
@@ -10,6 +10,7 @@ import {
   type RequestScope,
   TRACE_HEADER,
 } from '#kernel/request-scope.ts';
+import { beginSpan, isTracing, readTraceparent, recordSpan, traceparentOf } from '#kernel/trace.ts';
 
 export class BusUnavailable extends AppError {
   constructor(message: string, options?: ErrorOptions) {
@@ -209,7 +210,7 @@ export class Bus implements AsyncDisposable {
           this.#log.error({ subject, error: describeError(error) }, 'subscription failed');
           return;
         }
-        forRequest(scopeOf(received), async () => await handle(received)).catch((error: unknown) => {
+        this.#traced(received, handle).catch((error: unknown) => {
           this.#log.error({ subject: received.subject, error: describeError(error) }, 'message handler failed');
         });
       },
@@ -219,6 +220,39 @@ export class Bus implements AsyncDisposable {
         if (!subscription.isClosed()) subscription.unsubscribe();
       },
     };
+  }
+
+  /** Handles a message for the request that it was said for; while requests are traced, as a span of its own. */
+  async #traced(received: Msg, handle: (received: Msg) => Promise<void>): Promise<void> {
+    const scope = scopeOf(received);
+    const parent = isTracing() ? readTraceparent(scope?.traceparent) : undefined;
+    if (!scope || !parent) return await forRequest(scope, async () => await handle(received));
+    const own = beginSpan(parent);
+    const start_ms = Date.now();
+    let is_error = true;
+    try {
+      await forRequest({ ...scope, traceparent: traceparentOf(own) }, async () => await handle(received));
+      is_error = false;
+    } finally {
+      const attributes = {
+        'messaging.system': 'nats',
+        'messaging.destination.name': received.subject,
+        request_id: scope.request_id,
+      };
+      const name = received.subject.replaceAll(GUID, '*');
+      const component = componentOf(this.#log);
+      const times = { start_ms, end_ms: Date.now() };
+      recordSpan({
+        ...own,
+        ...times,
+        component,
+        parent_span_id: parent.span_id,
+        name,
+        kind: 'consumer',
+        is_error,
+        attributes,
+      });
+    }
   }
 
   #parse<Schema extends z.ZodType>(
@@ -248,6 +282,9 @@ export class Bus implements AsyncDisposable {
     }
   }
 }
+
+/** Spans of one kind have one name, whichever DEA it was. */
+const GUID = /[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}/g;
 
 /** The request that a message is said for, if any. */
 function scopeOptions(): { headers?: MsgHdrs } {

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
-import { fastify, type FastifyInstance, type FastifyRequest } from 'fastify';
+import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { AppError } from '#kernel/errors.ts';
-import type { Log } from '#kernel/log.ts';
+import { componentOf, type Log } from '#kernel/log.ts';
 import { forRequest, REQUEST_ID_HEADER, type RequestScope, TRACE_HEADER } from '#kernel/request-scope.ts';
+import { beginSpan, isTracing, readTraceparent, recordSpan, traceparentOf } from '#kernel/trace.ts';
 
 export interface HttpServerOptions {
   log: Log;
@@ -51,13 +52,20 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     }
   });
   // Twice, since what reads the body goes on from the socket's events, which know no request.
-  server.addHook('onRequest', (request, _reply, done) => forRequest(scopeOf(request), done));
-  server.addHook('preValidation', (request, _reply, done) => forRequest(scopeOf(request), done));
+  const scopes = new WeakMap<FastifyRequest, RequestScope>();
+  server.addHook('onRequest', (request, _reply, done) => {
+    const scope = scopeOf(request);
+    scopes.set(request, scope);
+    forRequest(scope, done);
+  });
+  server.addHook('preValidation', (request, _reply, done) => forRequest(scopes.get(request), done));
   server.addHook('onSend', async (request, reply) => {
     reply.header('X-Vcap-Request-Id', request.id);
     reply.header('X-Content-Type-Options', 'nosniff');
   });
   server.addHook('onResponse', async (request, reply) => {
+    const scope = scopes.get(request);
+    if (isTracing() && scope) spanOf(request, reply, { scope, log: options.log });
     options.log.debug(
       {
         request_id: request.id,
@@ -72,10 +80,37 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   return server;
 }
 
+/** While requests are traced, each is a span of its own, and what it asks of others is below that. */
 function scopeOf({ id, headers }: FastifyRequest): RequestScope {
   const given = headers[TRACE_HEADER];
-  const isTraced = typeof given === 'string' && /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/.test(given);
-  return { request_id: id, ...(isTraced && { traceparent: given }) };
+  const text = typeof given === 'string' ? given : undefined;
+  const parent = readTraceparent(text);
+  if (!parent || text === undefined) return { request_id: id };
+  return { request_id: id, traceparent: isTracing() ? traceparentOf(beginSpan(parent)) : text };
+}
+
+function spanOf(request: FastifyRequest, reply: FastifyReply, { scope, log }: { scope: RequestScope; log: Log }): void {
+  const own = readTraceparent(scope.traceparent);
+  if (!own) return;
+  const end_ms = Date.now();
+  const route = request.routeOptions.url ?? 'no route';
+  recordSpan({
+    ...own,
+    component: componentOf(log),
+    parent_span_id: readTraceparent(String(request.headers[TRACE_HEADER]))?.span_id,
+    name: `${request.method} ${route}`,
+    kind: 'server',
+    start_ms: end_ms - reply.elapsedTime,
+    end_ms,
+    is_error: reply.statusCode >= 500,
+    attributes: {
+      'http.request.method': request.method,
+      'http.route': route,
+      'url.path': request.url.split('?')[0] ?? '',
+      'http.response.status_code': reply.statusCode,
+      request_id: request.id,
+    },
+  });
 }
 
 /** Starts listening and tells where: `http://host:port`. Port 0 takes any free one. */

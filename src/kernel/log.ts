@@ -9,9 +9,16 @@ export interface LogOptions {
   level: 'debug' | 'info' | 'warn' | 'error' | 'silent';
 }
 
+const components = new WeakMap<object, string>();
+
+/** The component that a log was made for. */
+export function componentOf(log: Log): string {
+  return components.get(log) ?? 'ingot';
+}
+
 /** Logs to standard output. Whatever is named like a secret is written as `[redacted]`. */
 export function createLog(options: LogOptions): Log {
-  return pino({
+  const log = pino({
     level: options.level,
     base: { component: options.component, pid: process.pid },
     // Every line of a request's work can be found by its id; the field of that name in the line itself is more exact.
@@ -26,6 +33,8 @@ export function createLog(options: LogOptions): Log {
       censor: '[redacted]',
     },
   });
+  components.set(log, options.component);
+  return log;
 }
 
 export const silentLog: Log = pino({ level: 'silent' });

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import type { CertificateFiles } from './certificates.ts';
@@ -46,9 +46,13 @@ export interface ConfigInputs {
 /** Writes one YAML per component into the home's `config`; each is read by its own component and checked there. */
 export function writeConfigs(inputs: ConfigInputs): void {
   const { plan } = inputs;
+  const { traces } = plan.settings;
   const write = (folder: string, role: RoleName, config: object): void => {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     writeFileSync(join(folder, `${role}.yml`), stringify(config), { mode: 0o600 });
+    const tracing = join(folder, 'tracing.yml');
+    if (traces) writeFileSync(tracing, stringify(traces), { mode: 0o600 });
+    else rmSync(tracing, { force: true });
   };
   for (const [role, config] of componentConfigs(inputs)) write(plan.home.config, role, config);
   for (let index = 1; index < plan.settings.deas; index++) {

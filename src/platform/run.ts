@@ -1,5 +1,6 @@
-import { writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { OtlpExporter, TracingConfig } from '#http/otlp.ts';
 import { systemClock } from '#kernel/clock.ts';
 import { loadConfig } from '#kernel/config.ts';
 import { describeError } from '#kernel/errors.ts';
@@ -26,6 +27,10 @@ export async function runRoles(names: readonly RoleName[], config_folder: string
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
   });
   try {
+    const tracing = join(config_folder, 'tracing.yml');
+    if (existsSync(tracing)) {
+      stack.use(new OtlpExporter(loadConfig(TracingConfig, tracing), { clock: systemClock, log: processLog }));
+    }
     await Promise.all(names.map(async (name) => await startRole(name, config_folder, stack)));
   } catch (error) {
     fail(error);

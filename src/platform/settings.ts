@@ -3,6 +3,7 @@ import { totalmem } from 'node:os';
 import { stringify } from 'yaml';
 import { z } from 'zod';
 import { ReservablePorts } from '#contracts/tcp-routes.ts';
+import { TracingConfig } from '#http/otlp.ts';
 import { loadConfig } from '#kernel/config.ts';
 import type { Home } from './home.ts';
 
@@ -38,6 +39,7 @@ export const PlatformSettings = z.strictObject({
   uid_start: z.number().int().default(1_000_000_000).describe('first host user id that containers are mapped to'),
   deas: z.number().int().min(1).max(8).default(1).describe('DEAs on this machine'),
   log_level: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+  traces: TracingConfig.optional().describe('where traces of requests go; off when left out'),
   edit_hosts_file: z.boolean().default(true).describe('list the system hosts in /etc/hosts while the platform is up'),
   push_welcome: z.boolean().default(true).describe('push the sample app at the first start'),
   services: z

@@ -1,9 +1,12 @@
+import { isTracing } from '#kernel/trace.ts';
 import type { Exchange } from './exchange.ts';
+import { recordExchange } from './trace.ts';
 
 /** Adds a request that is over to the figures: of all, of its component, of its app and instance. */
 export function countExchange(exchange: Exchange): void {
   const { core, endpoint, status, took_ms } = exchange;
   const { counters } = core;
+  if (isTracing()) recordExchange(exchange);
   const took_s = took_ms / 1000;
   counters.all.count(status, took_s);
   counters.gorouterTime_s.add(exchange.ownTime_ms / 1000);

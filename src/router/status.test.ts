@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { componentDiscover } from '#contracts/collector.ts';
 import { envelopes, type Envelope } from '#contracts/loggregator.ts';
+import { type Span, traceTo } from '#kernel/trace.ts';
 import { eventually } from '#testing/eventually.ts';
 import { RawBackend, RawClient, talk, TestRouter } from './testing.ts';
 
@@ -103,6 +104,24 @@ describe('the router tells', () => {
     });
     const sum = heard.findLast(({ gauge }) => gauge?.metrics['latency_seconds_sum'])?.gauge?.metrics;
     assert.ok((sum?.['latency_seconds_sum']?.value ?? 0) > 0);
+  });
+
+  it('a trace of each request, as the span that the endpoint is told to be below', async () => {
+    const spans: Span[] = [];
+    using _tracing = traceTo((span) => void spans.push(span));
+    const parent = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`;
+    await talk(router.port, request.replace('User-Agent', `traceparent: ${parent}\r\nUser-Agent`));
+    const span = await eventually('the span', () => spans[0]);
+    const told = /^traceparent: (00-a.*)\r$/m.exec(backend.heard.join(''))?.[1];
+    assert.equal(told, `00-${'a'.repeat(32)}-${span.span_id}-01`);
+    assert.deepEqual(
+      [span.component, span.parent_span_id, span.name, span.is_error, span.attributes['http.response.status_code']],
+      ['router', 'b'.repeat(16), 'GET log.test', false, 200],
+    );
+    await talk(router.port, request);
+    const own = await eventually('one of its own', () => spans[1]);
+    assert.equal(own.parent_span_id, undefined);
+    assert.equal(own.trace_id, String(own.attributes['request_id']).replaceAll('-', ''));
   });
 
   it('its routes, facts and figures to who may read them', async () => {

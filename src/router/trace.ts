@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto';
+import { readTraceparent, recordSpan } from '#kernel/trace.ts';
 import type { RouterConfig } from './config.ts';
+import type { Exchange } from './exchange.ts';
 import type { RequestHead } from './request-head.ts';
 
 const TRACEPARENT = /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
@@ -37,4 +39,32 @@ function w3cLines(head: RequestHead, own: { traceId: string; tenant: string }): 
   const others = head.tracestate.split(',').map((entry) => entry.trim());
   const kept = others.filter((entry) => entry !== '' && !entry.startsWith(`${name}=`));
   return `traceparent: ${parent}\r\ntracestate: ${[`${name}=${span}`, ...kept].slice(0, 32).join(',')}\r\n`;
+}
+
+/** The request as a span: the one that the endpoint was told to be below. */
+export function recordExchange(exchange: Exchange): void {
+  const { head, endpoint, startedAt_ms, status } = exchange;
+  const told = /^traceparent: (.*)\r$/m.exec(exchange.extraLines)?.[1];
+  const own = readTraceparent(told);
+  if (!own) return;
+  const path = head.target.split('?')[0] ?? '';
+  recordSpan({
+    ...own,
+    component: 'router',
+    parent_span_id: readTraceparent(head.traceparent)?.span_id,
+    name: `${head.method} ${head.host}`,
+    kind: 'server',
+    start_ms: startedAt_ms,
+    end_ms: startedAt_ms + exchange.took_ms,
+    is_error: status >= 500 || status === 0,
+    attributes: {
+      'http.request.method': head.method,
+      'server.address': head.host,
+      'url.path': path,
+      'http.response.status_code': status,
+      request_id: exchange.requestId,
+      ...(endpoint !== undefined && { 'network.peer.address': endpoint.address }),
+      ...(endpoint !== undefined && endpoint.app !== '' && { 'cloudfoundry.app.id': endpoint.app }),
+    },
+  });
 }
