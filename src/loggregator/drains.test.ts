@@ -1,53 +1,13 @@
 import assert from 'node:assert/strict';
-import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { createServer as createHttpServer } from 'node:http';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { createServer as createHttpsServer } from 'node:https';
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { describe, it } from 'node:test';
 import { createServer as createTlsServer } from 'node:tls';
-import { systemClock } from '#kernel/clock.ts';
-import { silentLog } from '#kernel/log.ts';
 import { eventually } from '#testing/eventually.ts';
 import { freePort } from '#testing/free-port.ts';
 import type { DrainTarget } from './drain-list.ts';
-import { Drains, type DrainsOptions } from './drains.ts';
-import { line, web, TestLoggregator } from './testing.ts';
-
-const target = (url: string, change: Partial<DrainTarget> = {}): DrainTarget => ({
-  url,
-  app_id: 'app',
-  hostname: 'org.space.app',
-  cert: '',
-  key: '',
-  ca: '',
-  ...change,
-});
-
-/** The drains with a list of the test's own. */
-async function drainsOf(
-  targets: DrainTarget[],
-  change: Partial<DrainsOptions> = {},
-): Promise<{ drains: Drains; targets: DrainTarget[]; losses: string[] } & AsyncDisposable> {
-  const losses: string[] = [];
-  const drains = new Drains({
-    fetch: async () => targets,
-    clock: systemClock,
-    log: silentLog,
-    poll_ms: 1_000_000,
-    buffer_bytes: 1024 * 1024,
-    timeout_ms: 5_000,
-    first_retry_ms: 10,
-    max_retry_ms: 50,
-    blocked_networks: [],
-    tell_ms: 20,
-    onLost: (app_id, count, why) => void losses.push(`${app_id} ${count} ${why}`),
-    ...change,
-  });
-  await drains.poll();
-  return { drains, targets, losses, [Symbol.asyncDispose]: async () => await drains[Symbol.asyncDispose]() };
-}
+import { certificate, drainsOf, target } from './drains-testing.ts';
+import { line, TestLoggregator } from './testing.ts';
 
 /** A receiver of counted octets on a socket. */
 class Receiver implements AsyncDisposable {
@@ -97,26 +57,6 @@ class Receiver implements AsyncDisposable {
       this.messages.push(rest.toString('utf8', start, end));
       rest = rest.subarray(end);
     }
-  }
-}
-
-/** A certificate for `localhost` that vouches for itself. */
-async function certificate(): Promise<{ cert: string; key: string }> {
-  const folder = await mkdtemp(join(tmpdir(), 'ingot-drain-tls-'));
-  try {
-    const at = (name: string): string => join(folder, name);
-    const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-    const name = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost'];
-    execFileSync(
-      'openssl',
-      ['req', '-x509', ...curve, ...name, '-days', '2', '-keyout', at('key'), '-out', at('cert')],
-      {
-        stdio: 'ignore',
-      },
-    );
-    return { cert: await readFile(at('cert'), 'utf8'), key: await readFile(at('key'), 'utf8') };
-  } finally {
-    await rm(folder, { recursive: true, force: true });
   }
 }
 
@@ -201,14 +141,15 @@ describe('syslog drains', () => {
     await eventually('the line', () => receiver.texts.includes('hello'));
   });
 
-  it('post to an https drain, and post again what it refused', async () => {
+  it('post to an https drain whose certificate is trusted, and post again what it refused', async () => {
     const bodies: string[] = [];
     let isRefusing = true;
-    const server = createHttpServer((request, response) => {
+    const { cert, key } = await certificate();
+    const server = createHttpsServer({ cert, key }, (request, response) => {
       let body = '';
       request.on('data', (bytes: Buffer) => (body += bytes.toString()));
       request.on('end', () => {
-        if (!isRefusing) bodies.push(`${request.headers['content-type']} ${body}`);
+        if (!isRefusing) bodies.push(`${request.method} ${request.url} ${request.headers['content-type']} ${body}`);
         response.writeHead(isRefusing ? 503 : 200).end();
         isRefusing = false;
       });
@@ -216,10 +157,12 @@ describe('syslog drains', () => {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     try {
       const { port } = server.address() as AddressInfo;
-      await using test = await drainsOf([target(`http://127.0.0.1:${port}/drain?drain-type=logs`)]);
+      const url = `https://localhost:${port}/drain?drain-type=logs`;
+      await using test = await drainsOf([target(url, { ca: cert }), target(url, { app_id: 'trusting nobody' })]);
+      test.drains.deliver('trusting nobody', [line(1, 'secret')]);
       for (const text of ['one', 'two', 'three']) test.drains.deliver('app', [line(1, text)]);
       await eventually('all', () => bodies.length === 3);
-      assert.match(bodies[0] ?? '', /^text\/plain <14>1 .* one\n$/s);
+      assert.match(bodies[0] ?? '', /^POST \/drain\?drain-type=logs text\/plain <14>1 .* one\n$/s);
       assert.deepEqual(
         bodies.map((body) => body.trimEnd().split(' ').at(-1)),
         ['one', 'two', 'three'],
@@ -308,67 +251,3 @@ describe('syslog drains', () => {
     assert.match(receiver.messages[0] ?? '', / o\.s\.a app-1 \[APP\/PROC\/WEB\/0\] /);
   });
 });
-
-const hasRsyslog = spawnSync('rsyslogd', ['-v']).status === 0;
-
-describe('a real rsyslog', { skip: hasRsyslog ? false : 'rsyslogd is not installed' }, () => {
-  it('understands what is drained to it', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'ingot-rsyslog-'));
-    const port = await freePort();
-    const at = (name: string): string => join(folder, name);
-    await writeFile(
-      at('conf'),
-      `global(workDirectory="${folder}" maxMessageSize="128k" parser.escapeControlCharactersOnReceive="off")
-       module(load="imtcp")
-       input(type="imtcp" address="127.0.0.1" port="${port}")
-       template(name="facts" type="string" string="%pri%|%protocol-version%|%hostname%|%app-name%|%procid%|%structured-data%|%timestamp:::date-rfc3339%|%msg%\\n")
-       action(type="omfile" file="${at('out')}" template="facts")\n`,
-    );
-    const child: ChildProcess = spawn('rsyslogd', ['-n', '-f', at('conf'), '-i', at('pid')], { stdio: 'ignore' });
-    try {
-      await eventually('rsyslog listens', async () => await accepts(port));
-      await using test = await drainsOf([target(`syslog://127.0.0.1:${port}`)]);
-      const long = 'é'.repeat(30_720);
-      test.drains.deliver('app', [
-        line(1_700_000_000_123_456_789n, 'hello "world"'),
-        { ...line(1_700_000_001_000_000_000n, 'an error'), kind: 'ERR' },
-        line(1_700_000_002_000_000_000n, long),
-        line(1_700_000_003_000_000_000n, 'two ] = \\', {
-          instance_id: '1',
-          tags: { source_type: 'RTR', odd: 'a"b]c\\' },
-        }),
-      ]);
-      const lines = await eventually('all written', async () => {
-        const all = (await readFile(at('out'), 'utf8').catch(() => ''))
-          .split('\n')
-          .filter((text) => text.includes('org.space.app'));
-        return all.length === 4 && all;
-      });
-      const tags = Object.keys(web.tags)
-        .sort()
-        .map((name) => `${name}="${web.tags[name]}"`);
-      assert.deepEqual(lines, [
-        `14|1|org.space.app|app|[APP/PROC/WEB/0]|[tags@47450 ${tags.join(' ')}]|2023-11-14T22:13:20.123456+00:00|hello "world"`,
-        `11|1|org.space.app|app|[APP/PROC/WEB/0]|[tags@47450 ${tags.join(' ')}]|2023-11-14T22:13:21.000000+00:00|an error`,
-        `14|1|org.space.app|app|[APP/PROC/WEB/0]|[tags@47450 ${tags.join(' ')}]|2023-11-14T22:13:22.000000+00:00|${long}`,
-        `14|1|org.space.app|app|[RTR/1]|[tags@47450 odd="a\\"b\\]c\\\\" source_type="RTR"]|2023-11-14T22:13:23.000000+00:00|two ] = \\`,
-      ]);
-    } finally {
-      const ended = new Promise((resolve) => child.once('exit', resolve));
-      child.kill('SIGKILL');
-      await ended;
-      await rm(folder, { recursive: true, force: true });
-    }
-  });
-});
-
-async function accepts(port: number): Promise<boolean> {
-  return await new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1');
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => resolve(false));
-  });
-}
