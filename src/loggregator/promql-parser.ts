@@ -22,7 +22,10 @@ export interface Selector {
   offset_ms: number;
 }
 
-export const AGGREGATIONS = ['sum', 'avg', 'min', 'max', 'count', 'topk', 'bottomk'] as const;
+export const AGGREGATIONS = [
+  ...(['sum', 'avg', 'min', 'max', 'count', 'group', 'stddev'] as const),
+  ...(['topk', 'bottomk', 'quantile'] as const),
+] as const;
 export type Aggregation = (typeof AGGREGATIONS)[number];
 export const OPERATORS = ['^', '*', '/', '%', '+', '-', '==', '!=', '>=', '<=', '>', '<'] as const;
 export type Operator = (typeof OPERATORS)[number];
@@ -184,7 +187,7 @@ class Parser {
     let grouping = this.#grouping();
     const args = this.#arguments();
     grouping ??= this.#grouping();
-    const isRanked = op === 'topk' || op === 'bottomk';
+    const isRanked = op === 'topk' || op === 'bottomk' || op === 'quantile';
     const [parameter, of] = isRanked ? args : [undefined, args[0]];
     if (!of || args.length !== (isRanked ? 2 : 1))
       throw new PromqlInvalid(`${op} takes ${isRanked ? 'two arguments' : 'one argument'}`);

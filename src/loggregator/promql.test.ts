@@ -19,6 +19,9 @@ const series: Series[] = Object.entries(METRICS).flatMap(([name, value]) =>
     samples: samples((n) => value(n) * (instance_id === '1' ? 2 : 1)),
   })),
 );
+for (const [le, count] of Object.entries({ '0.1': 50, '1': 90, '+Inf': 100 })) {
+  series.push({ labels: { __name__: 'seconds_bucket', source_id: 'app', le }, samples: samples((n) => n * count) });
+}
 
 function query(text: string, at_s = 600): Value {
   const expression = parsePromql(text);
@@ -66,6 +69,18 @@ describe('PromQL', () => {
     ['sum_over_time(memory[1m])', [400, 800]],
     ['count_over_time(cpu[1m])', [4, 4]],
     ['last_over_time(cpu[1m] offset 5m)', [20, 40]],
+    ['quantile(0.5, cpu)', [60]],
+    ['quantile(2, cpu)', [Infinity]],
+    ['stddev by (source_id) (cpu)', [20]],
+    ['group(cpu)', [1]],
+    ['sort_desc(cpu)', [80, 40]],
+    ['quantile_over_time(0.5, cpu[1m])', [38.5, 77]],
+    ['stddev_over_time(cpu[1m])', [1.118034, 2.236068]],
+    ['changes(cpu[1m]) + resets(requests[10m])', [4, 4]],
+    ['histogram_quantile(0.5, seconds_bucket)', [0.1]],
+    ['histogram_quantile(0.7, sum by (le) (rate(seconds_bucket[5m])))', [0.55]],
+    ['histogram_quantile(0.99, seconds_bucket)', [1]],
+    ['histogram_quantile(0.5, cpu)', []],
     ['clamp_max(cpu, 50)', [40, 50]],
     ['abs(-3) + ceil(1.2) + floor(1.8) + round(2.5)', [9]],
     ['scalar(sum(cpu)) / 2', [60]],
@@ -90,6 +105,9 @@ describe('PromQL', () => {
     'cpu[0s]',
     'a b',
     'topk(cpu)',
+    'quantile(cpu)',
+    'quantile_over_time(0.5, cpu)',
+    'histogram_quantile(cpu)',
     '§',
   ];
   for (const text of [...bad, '('.repeat(100)]) {

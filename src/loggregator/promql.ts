@@ -1,4 +1,5 @@
 import { describeError } from '#kernel/errors.ts';
+import { histogramQuantile, OVER_TIME, type OverTime, quantile, stddev, sum } from './promql-windows.ts';
 import { type Aggregation, type Expression, type Operator, PromqlInvalid, type Selector } from './promql-parser.ts';
 
 export type Labels = Readonly<Record<string, string>>;
@@ -73,29 +74,6 @@ function instant(selector: Selector, at_ms: number, data: Data): Sample[] {
   });
 }
 
-type Window = { samples: readonly (readonly [number, number])[]; start: number; end: number };
-type OverTime = (window: Window) => number | undefined;
-
-const values = ({ samples }: Window): number[] => samples.map(([, value]) => value);
-const sum = (numbers: readonly number[]): number => numbers.reduce((total, value) => total + value, 0);
-
-const OVER_TIME: Readonly<Record<string, OverTime>> = {
-  rate: (window) => divided(extrapolated(window, true), window.end - window.start),
-  increase: (window) => extrapolated(window, true),
-  delta: (window) => extrapolated(window, false),
-  irate: ({ samples }) => {
-    const [before, last] = samples.slice(-2);
-    if (!before || !last || last[0] === before[0]) return undefined;
-    return ((last[1] < before[1] ? last[1] : last[1] - before[1]) / (last[0] - before[0])) * 1000;
-  },
-  avg_over_time: (window) => sum(values(window)) / window.samples.length,
-  sum_over_time: (window) => sum(values(window)),
-  min_over_time: (window) => values(window).reduce((least, value) => Math.min(least, value)),
-  max_over_time: (window) => values(window).reduce((most, value) => Math.max(most, value)),
-  count_over_time: ({ samples }) => samples.length,
-  last_over_time: ({ samples }) => samples.at(-1)?.[1],
-};
-
 const OF_NUMBERS: Readonly<Record<string, (value: number, limit: number) => number>> = {
   abs: Math.abs,
   ceil: Math.ceil,
@@ -112,13 +90,27 @@ function call({ name, args }: Expression & { kind: 'call' }, at_ms: number, data
   const overTime = OVER_TIME[name];
   const [first, second] = args;
   if (overTime) {
-    if (first?.kind !== 'selector' || first.range_ms === undefined || second) {
-      throw new PromqlInvalid(`${name} takes one range vector, such as metric{…}[5m]`);
-    }
-    return {
-      type: 'vector',
-      samples: perWindow(first, at_ms, { data, overTime, isKeepingName: name === 'last_over_time' }),
-    };
+    if (second) throw new PromqlInvalid(`${name} takes one range vector, such as metric{…}[5m]`);
+    const isKeepingName = name === 'last_over_time';
+    return perWindow({ name, of: first, at_ms }, { data, overTime, isKeepingName });
+  }
+  if (name === 'quantile_over_time' && first) {
+    const share = scalar(evaluate(first, at_ms, data));
+    const ofWindow: OverTime = ({ samples }) =>
+      quantile(
+        share,
+        samples.map(([, value]) => value),
+      );
+    return perWindow({ name, of: second, at_ms }, { data, overTime: ofWindow, isKeepingName: false });
+  }
+  if (name === 'histogram_quantile' && first && second) {
+    const share = scalar(evaluate(first, at_ms, data));
+    return { type: 'vector', samples: histogramQuantiles(share, vector(evaluate(second, at_ms, data))) };
+  }
+  if ((name === 'sort' || name === 'sort_desc') && first && !second) {
+    const way = name === 'sort' ? 1 : -1;
+    const samples = vector(evaluate(first, at_ms, data)).toSorted((a, b) => way * (a.value - b.value));
+    return { type: 'vector', samples };
   }
   const ofNumbers = OF_NUMBERS[name];
   if (ofNumbers && first) {
@@ -138,47 +130,35 @@ function call({ name, args }: Expression & { kind: 'call' }, at_ms: number, data
 }
 
 function perWindow(
-  selector: Selector,
-  at_ms: number,
+  { name, of: selector, at_ms }: { name: string; of: Expression | undefined; at_ms: number },
   { data, overTime, isKeepingName }: { data: Data; overTime: OverTime; isKeepingName: boolean },
-): Sample[] {
+): Value {
+  if (selector?.kind !== 'selector' || selector.range_ms === undefined) {
+    throw new PromqlInvalid(`${name} takes a range vector, such as metric{…}[5m]`);
+  }
   const end = at_ms - selector.offset_ms;
-  const start = end - (selector.range_ms ?? 0);
-  return (data.get(selector) ?? []).flatMap(({ labels, samples }) => {
+  const start = end - selector.range_ms;
+  const found = (data.get(selector) ?? []).flatMap(({ labels, samples }) => {
     const within = samples.slice(countUntil(samples, start), countUntil(samples, end));
     const value = within.length === 0 ? undefined : overTime({ samples: within, start, end });
     return value === undefined ? [] : [{ labels: isKeepingName ? labels : nameless(labels), value }];
   });
+  return { type: 'vector', samples: found };
 }
 
-/**
- * The change over a window as Prometheus estimates it: between first and last sample, resets of counters made up for, and stretched
- * to the window's ends where the samples reach near them.
- */
-function extrapolated({ samples, start, end }: Window, isCounter: boolean): number | undefined {
-  const first = samples[0];
-  const last = samples.at(-1);
-  if (!first || !last || samples.length < 2 || last[0] === first[0]) return undefined;
-  let change = last[1] - first[1];
-  if (isCounter) {
-    let before = first[1];
-    for (const [, value] of samples) {
-      if (value < before) change += before;
-      before = value;
-    }
+/** One for each histogram: buckets that differ in `le` alone. */
+function histogramQuantiles(share: number, samples: readonly Sample[]): Sample[] {
+  const histograms = new Map<string, { labels: Labels; buckets: { le: number; count: number }[] }>();
+  for (const { labels, value } of samples) {
+    const le = labels['le'] === '+Inf' ? Infinity : Number(labels['le'] ?? NaN);
+    if (Number.isNaN(le)) continue;
+    const own = without(nameless(labels), ['le']);
+    const key = keyOf(own);
+    const histogram = histograms.get(key) ?? { labels: own, buckets: [] };
+    histogram.buckets.push({ le, count: value });
+    histograms.set(key, histogram);
   }
-  const covered = last[0] - first[0];
-  const interval = covered / (samples.length - 1);
-  const near = interval * 1.1;
-  let before = first[0] - start < near ? first[0] - start : interval / 2;
-  // A counter was not below zero before its first sample.
-  if (isCounter && change > 0 && first[1] >= 0) before = Math.min(before, covered * (first[1] / change));
-  const after = end - last[0] < near ? end - last[0] : interval / 2;
-  return change * ((covered + before + after) / covered);
-}
-
-function divided(change: number | undefined, ms: number): number | undefined {
-  return change === undefined ? undefined : (change / ms) * 1000;
+  return [...histograms.values()].map(({ labels, buckets }) => ({ labels, value: histogramQuantile(share, buckets) }));
 }
 
 function aggregate({ op, grouping }: Expression & { kind: 'aggregate' }, samples: Sample[], parameter = 0): Sample[] {
@@ -192,13 +172,13 @@ function aggregate({ op, grouping }: Expression & { kind: 'aggregate' }, samples
     groups.set(key, group);
   }
   return [...groups.values()].flatMap(({ labels, members }) => {
-    if (op !== 'topk' && op !== 'bottomk') return [{ labels, value: combined(op, members) }];
+    if (op !== 'topk' && op !== 'bottomk') return [{ labels, value: combined(op, members, parameter) }];
     const way = op === 'topk' ? -1 : 1;
     return members.toSorted((a, b) => way * (a.value - b.value)).slice(0, Math.max(0, Math.floor(parameter)));
   });
 }
 
-function combined(op: Exclude<Aggregation, 'topk' | 'bottomk'>, members: readonly Sample[]): number {
+function combined(op: Exclude<Aggregation, 'topk' | 'bottomk'>, members: readonly Sample[], parameter: number): number {
   const numbers = members.map(({ value }) => value);
   switch (op) {
     case 'sum':
@@ -211,6 +191,12 @@ function combined(op: Exclude<Aggregation, 'topk' | 'bottomk'>, members: readonl
       return Math.max(...numbers);
     case 'count':
       return numbers.length;
+    case 'group':
+      return 1;
+    case 'stddev':
+      return stddev(numbers);
+    case 'quantile':
+      return quantile(parameter, numbers);
     default:
       return op satisfies never;
   }
