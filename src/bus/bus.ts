@@ -2,15 +2,9 @@ import { connect, headers, type Msg, type MsgHdrs, type NatsConnection } from '@
 import type { z } from 'zod';
 import type { Exchange, Topic } from '#contracts/topic.ts';
 import { AppError, describeError } from '#kernel/errors.ts';
-import { componentOf, type Log } from '#kernel/log.ts';
-import {
-  forRequest,
-  REQUEST_ID_HEADER,
-  requestHeaders,
-  type RequestScope,
-  TRACE_HEADER,
-} from '#kernel/request-scope.ts';
-import { beginSpan, isTracing, readTraceparent, recordSpan, traceparentOf } from '#kernel/trace.ts';
+import type { Log } from '#kernel/log.ts';
+import { REQUEST_ID_HEADER, requestHeaders, type RequestScope, TRACE_HEADER } from '#kernel/request-scope.ts';
+import { inSpan } from '#kernel/trace.ts';
 
 export class BusUnavailable extends AppError {
   constructor(message: string, options?: ErrorOptions) {
@@ -46,14 +40,17 @@ export interface SubscribeOptions {
 export class Bus implements AsyncDisposable {
   readonly #connection: NatsConnection;
   readonly #log: Log;
+  /** Whose bus it is, for traces. */
+  readonly #component: string;
   #isConnected = true;
   #disconnectedAt_ms: number | undefined;
   readonly #onConnect = new Set<() => void>();
   readonly #onDisconnect = new Set<() => void>();
 
-  private constructor(connection: NatsConnection, log: Log) {
+  private constructor(connection: NatsConnection, { log, name }: BusOptions) {
     this.#connection = connection;
     this.#log = log;
+    this.#component = name.replace(/-\d+$/, '');
     void this.#watch();
   }
 
@@ -73,7 +70,7 @@ export class Bus implements AsyncDisposable {
         maxPingOut: 2,
         ...(user !== '' && { user: decodeURIComponent(user), pass: decodeURIComponent(urls[0]?.password ?? '') }),
       });
-      return new Bus(connection, options.log);
+      return new Bus(connection, options);
     } catch (error) {
       throw new BusUnavailable(`the message bus at ${urls.map((url) => url.host).join(', ')} refused us`, {
         cause: error,
@@ -222,37 +219,17 @@ export class Bus implements AsyncDisposable {
     };
   }
 
-  /** Handles a message for the request that it was said for; while requests are traced, as a span of its own. */
+  /** Handles a message for the request that it was said for. */
   async #traced(received: Msg, handle: (received: Msg) => Promise<void>): Promise<void> {
-    const scope = scopeOf(received);
-    const parent = isTracing() ? readTraceparent(scope?.traceparent) : undefined;
-    if (!scope || !parent) return await forRequest(scope, async () => await handle(received));
-    const own = beginSpan(parent);
-    const start_ms = Date.now();
-    let is_error = true;
-    try {
-      await forRequest({ ...scope, traceparent: traceparentOf(own) }, async () => await handle(received));
-      is_error = false;
-    } finally {
-      const attributes = {
-        'messaging.system': 'nats',
-        'messaging.destination.name': received.subject,
-        request_id: scope.request_id,
-      };
-      const name = received.subject.replaceAll(GUID, '*');
-      const component = componentOf(this.#log);
-      const times = { start_ms, end_ms: Date.now() };
-      recordSpan({
-        ...own,
-        ...times,
-        component,
-        parent_span_id: parent.span_id,
-        name,
-        kind: 'consumer',
-        is_error,
-        attributes,
-      });
-    }
+    const { subject } = received;
+    const about = {
+      component: this.#component,
+      kind: 'consumer',
+      // Spans of one kind have one name, whichever DEA it was.
+      name: subject.replaceAll(GUID, '*'),
+      attributes: { 'messaging.system': 'nats', 'messaging.destination.name': subject },
+    } as const;
+    await inSpan(scopeOf(received), about, async () => await handle(received));
   }
 
   #parse<Schema extends z.ZodType>(
@@ -283,7 +260,6 @@ export class Bus implements AsyncDisposable {
   }
 }
 
-/** Spans of one kind have one name, whichever DEA it was. */
 const GUID = /[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}/g;
 
 /** The request that a message is said for, if any. */

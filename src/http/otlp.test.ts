@@ -79,9 +79,8 @@ describe('traces', () => {
     const config = TracingConfig.parse({ otlp_endpoint: await receiver.listen(), interval_s: 0.05 });
     await using _exporter = new OtlpExporter(config, { clock: systemClock, log: silentLog });
     const log = createLog({ component: 'cloud-controller', level: 'silent' });
-    const deaLog = createLog({ component: 'dea', level: 'silent' });
-    await using bus = await Bus.connect({ servers: [nats.url], name: 'cc', log });
-    await using dea = await Bus.connect({ servers: [nats.url], name: 'dea', log: deaLog });
+    await using bus = await Bus.connect({ servers: [nats.url], name: 'cloud-controller', log });
+    await using dea = await Bus.connect({ servers: [nats.url], name: 'dea-0', log });
     dea.reply(echo, () => ({ trace: requestHeaders()['traceparent'] ?? '' }));
     await dea.flush();
     await using server = createHttpServer({ log, body_limit_bytes: 1000 });

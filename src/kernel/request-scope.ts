@@ -37,3 +37,11 @@ export function requestHeaders(): Record<string, string> {
     ...(scope.traceparent !== undefined && { [TRACE_HEADER]: scope.traceparent }),
   };
 }
+
+/** The scope that headers of HTTP carry. */
+export function scopeIn(headers: Readonly<Record<string, string | string[] | undefined>>): RequestScope | undefined {
+  const request_id = headers[REQUEST_ID_HEADER];
+  const traceparent = headers[TRACE_HEADER];
+  if (typeof request_id !== 'string') return undefined;
+  return { request_id, ...(typeof traceparent === 'string' && { traceparent }) };
+}

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { forRequest, type RequestScope } from './request-scope.ts';
 
 /** One piece of a request's work, as OpenTelemetry has it. */
 export interface Span {
@@ -56,4 +57,33 @@ export function traceparentOf({ trace_id, span_id }: TracePoint): string {
 /** A point of its own below the one that is given. */
 export function beginSpan(parent: TracePoint): TracePoint {
   return { trace_id: parent.trace_id, span_id: randomBytes(8).toString('hex') };
+}
+
+/** Does a part of a request's work for that request, and while requests are traced as a span of its own. */
+export async function inSpan<T>(
+  scope: RequestScope | undefined,
+  about: Pick<Span, 'component' | 'name' | 'kind' | 'attributes'>,
+  work: () => Promise<T>,
+): Promise<T> {
+  const parent = isTracing() ? readTraceparent(scope?.traceparent) : undefined;
+  if (!scope || !parent) return await forRequest(scope, work);
+  const own = beginSpan(parent);
+  const start_ms = Date.now();
+  let is_error = true;
+  try {
+    const result = await forRequest({ ...scope, traceparent: traceparentOf(own) }, work);
+    is_error = false;
+    return result;
+  } finally {
+    const attributes = { ...about.attributes, request_id: scope.request_id };
+    recordSpan({
+      ...about,
+      ...own,
+      attributes,
+      parent_span_id: parent.span_id,
+      start_ms,
+      end_ms: Date.now(),
+      is_error,
+    });
+  }
 }

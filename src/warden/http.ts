@@ -17,6 +17,8 @@ import {
 } from '#contracts/warden.ts';
 import { describeError } from '#kernel/errors.ts';
 import type { Log } from '#kernel/log.ts';
+import { scopeIn } from '#kernel/request-scope.ts';
+import { inSpan } from '#kernel/trace.ts';
 import { WardenError } from '#http/warden-client.ts';
 import { copyIn, copyOut } from './copy.ts';
 import { convertWhiteouts } from './image-layer.ts';
@@ -43,7 +45,10 @@ const BODY_MAX = 4 * 1024 * 1024;
 export function createApi(warden: Warden, ground: Ground): Server {
   const endpoints = endpointsOf(warden, ground);
   const server = createServer((request, response) => {
-    void answer(endpoints, request, response, ground.log);
+    const { method = '', headers } = request;
+    const path = (request.url ?? '').split('?')[0]?.replaceAll(/(containers|jobs)\/[^/]+/g, '$1/*') ?? '';
+    const about = { component: 'warden', kind: 'server', name: `${method} ${path}`, attributes: {} } as const;
+    void inSpan(scopeIn(headers), about, async () => await answer(endpoints, request, response, ground.log));
   });
   // Waits for a job's end may take days; sockets of the one caller there is are kept.
   server.requestTimeout = 0;

@@ -40,7 +40,7 @@ describe('a request id', () => {
   const idOf = (headers: Record<string, string | string[] | undefined>): string =>
     String(headers['x-vcap-request-id']).split('::')[0] ?? '';
 
-  it('is in every line that the request causes, from the cloud controller to the DEA', async () => {
+  it('is in every line that the request causes, from the cloud controller to the DEA and warden', async () => {
     const guid = (await platform.mustCf(['app', APP, '--guid'])).trim();
     const answer = await platform.api(`/v3/apps/${guid}/actions/restart`, { method: 'POST', json: {} });
     assert.equal(answer.status, 200, answer.body);
@@ -50,8 +50,9 @@ describe('a request id', () => {
       const ordered = lines(id).find(({ component, msg }) => component === 'dea' && msg === 'instance ordered');
       return typeof ordered?.['instance'] === 'string' && ordered['instance'];
     });
-    const caused = lines(id).map(({ component, msg }) => `${component}: ${msg}`);
-    assert.ok(caused.includes('cloud-controller: instance ordered'), caused.join('\n'));
+    const caused = (): string[] => lines(id).map(({ component, msg }) => `${component}: ${msg}`);
+    assert.ok(caused().includes('cloud-controller: instance ordered'), caused().join('\n'));
+    await eventually('its container', () => caused().includes('warden: container created'));
     // Its whole life long, what anybody logs of the instance leads back to a request: that which asked for it, or that which ended it.
     await platform.mustCf(['stop', APP]);
     await eventually('gone', () => lines(instance).some(({ msg }) => msg === 'instance exited'));
