@@ -142,6 +142,15 @@ export type Limits = z.infer<typeof Limits>;
 
 export const Sidecar = z.object({ name: z.string(), command: z.string(), memory_in_mb: z.number().int().optional() });
 
+/** What a router is told of some URIs besides where they lead: by URI. */
+const RouteOptions = z.record(
+  z.string(),
+  z.object({
+    loadbalancing: z.enum(['round-robin', 'least-connection']).optional(),
+    route_service_url: z.string().optional().describe('https; requests go there first'),
+  }),
+);
+
 /**
  * Everything that a DEA needs to run one instance (LRP) or one task. `env` is what the user and the platform's groups set,
  * in rising order of strength; the DEA adds what it alone knows (PORT, CF_INSTANCE_*, the rest of VCAP_APPLICATION).
@@ -173,9 +182,7 @@ export const StartMessage = z.object({
   readiness_health_check: HealthCheck.optional(),
   sidecars: z.array(Sidecar),
   egress_network_rules: z.array(EgressRule),
-  route_options: z
-    .record(z.string(), z.object({ loadbalancing: z.enum(['round-robin', 'least-connection']).optional() }))
-    .optional(),
+  route_options: RouteOptions.optional(),
   cc_partition: z.string(),
   graceful_shutdown_s: z.number().optional().describe('between TERM and KILL; 10 s unless said'),
 });
@@ -208,9 +215,7 @@ export const deaStop = topic('dea.stop', StopMessage);
 export const UpdateMessage = z.object({
   droplet: z.string(),
   uris: z.array(z.string()),
-  route_options: z
-    .record(z.string(), z.object({ loadbalancing: z.enum(['round-robin', 'least-connection']).optional() }))
-    .optional(),
+  route_options: RouteOptions.optional(),
 });
 export type UpdateMessage = z.infer<typeof UpdateMessage>;
 export const deaUpdate = topic('dea.update', UpdateMessage);

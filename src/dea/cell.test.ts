@@ -197,7 +197,10 @@ describe('a DEA', { skip: process.getuid?.() === 0 ? false : 'containers need ro
     cell.bus.publish(deaUpdate, {
       droplet: start.droplet,
       uris: ['b.cf.localhost/path', 'c.cf.localhost'],
-      route_options: { 'c.cf.localhost': { loadbalancing: 'least-connection' } },
+      route_options: {
+        'b.cf.localhost/path': { route_service_url: 'https://gate.example.org' },
+        'c.cf.localhost': { loadbalancing: 'least-connection' },
+      },
     });
     const mine = (routes: typeof cell.heard.registered) =>
       routes.filter((one) => one.private_instance_id === start.instance);
@@ -208,6 +211,10 @@ describe('a DEA', { skip: process.getuid?.() === 0 ? false : 'containers need ro
       mine(cell.heard.registered).find((one) => one.uris.join() === 'c.cf.localhost'),
     );
     assert.deepEqual(added.options, { loadbalancing: 'least-connection' });
+    assert.equal(added.route_service_url, undefined);
+    const b = (): (typeof cell.heard.registered)[number] | undefined =>
+      mine(cell.heard.registered).findLast((one) => one.uris.includes('b.cf.localhost/path'));
+    assert.equal(b()?.route_service_url, 'https://gate.example.org');
     const before = mine(cell.heard.registered).length;
     cell.bus.publish(routerStart, {
       id: 'r',
@@ -216,6 +223,8 @@ describe('a DEA', { skip: process.getuid?.() === 0 ? false : 'containers need ro
       pruneThresholdInSeconds: 120,
     });
     await eventually('all again for a new router', () => mine(cell.heard.registered).length >= before + 2);
+    cell.bus.publish(deaUpdate, { droplet: start.droplet, uris: ['b.cf.localhost/path', 'c.cf.localhost'] });
+    await eventually('options that are gone are told no more', () => b()?.route_service_url === undefined);
     await stopped(start);
   });
 

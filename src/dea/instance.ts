@@ -152,7 +152,8 @@ export class Instance {
   }
 
   async updateRoutes(uris: string[], route_options: StartMessage['route_options']): Promise<void> {
-    this.#record.start = { ...this.start, uris, ...(route_options && { route_options }) };
+    const { route_options: _before, ...start } = this.start;
+    this.#record.start = { ...start, uris, ...(route_options && { route_options }) };
     await this.#need.changed(this);
   }
 

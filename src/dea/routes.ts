@@ -56,13 +56,15 @@ export class Routes implements Disposable {
     for (const message of [...this.#told.values()].flat()) this.#bus.publish(routerRegister, message);
   }
 
-  /** One message for each load-balancing option among the routes, since a message has only one. */
+  /** One message for each combination of options among the routes, since a message has only one. */
   #messages(instance: Instance): RouteMessage[] {
     const { start, network } = instance.record;
     const port = network?.ports[0]?.host_port;
     if (port === undefined || start.uris.length === 0) return [];
-    const byOption = Map.groupBy(start.uris, (uri) => start.route_options?.[uri]?.loadbalancing);
-    return [...byOption].map(([loadbalancing, uris]) => ({
+    const optionsOf = (uri: string) => start.route_options?.[uri] ?? {};
+    const alike = Map.groupBy(start.uris, (uri) => JSON.stringify(optionsOf(uri)));
+    return [...alike.values()].map((uris) => ({
+      ...registered(optionsOf(uris[0] ?? '')),
       dea: this.#dea.id,
       app: start.app,
       uris,
@@ -82,7 +84,12 @@ export class Routes implements Disposable {
       private_instance_id: start.instance,
       private_instance_index: String(start.index),
       availability_zone: this.#dea.zone,
-      ...(loadbalancing && { options: { loadbalancing } }),
     }));
   }
+}
+
+type RouteOptions = NonNullable<Instance['start']['route_options']>[string];
+
+function registered({ loadbalancing, route_service_url }: RouteOptions): Partial<RouteMessage> {
+  return { ...(loadbalancing && { options: { loadbalancing } }), ...(route_service_url && { route_service_url }) };
 }

@@ -51,6 +51,8 @@ export class FakeDea implements AsyncDisposable {
   readonly started: StartMessage[] = [];
   /** Routes as `dea.update` or the start said them last, by process. */
   readonly uris = new Map<string, readonly string[]>();
+  /** Of the process, as told last. */
+  readonly routeOptions = new Map<string, StartMessage['route_options']>();
   readonly stops: StopMessage[] = [];
   /** Instances become RUNNING at once; false leaves them STARTING until `run`. */
   isPrompt = true;
@@ -183,7 +185,12 @@ export class FakeDea implements AsyncDisposable {
     );
     this.#stack.use(bus.reply(deaStart(this.id), (message) => this.#start(message)));
     this.#stack.use(bus.subscribe(deaStop, (message) => this.#stop(message)));
-    this.#stack.use(bus.subscribe(deaUpdate, ({ droplet, uris }) => void this.uris.set(droplet, uris)));
+    this.#stack.use(
+      bus.subscribe(deaUpdate, ({ droplet, uris, route_options }) => {
+        this.uris.set(droplet, uris);
+        this.routeOptions.set(droplet, route_options);
+      }),
+    );
     this.#stack.use(bus.reply(stagingStart(this.id), (message) => this.#stage(message)));
     this.#stack.use(bus.subscribe(stagingStop, () => {}));
     const adverts = setInterval(() => this.advertise(), 1_000);

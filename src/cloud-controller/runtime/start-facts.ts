@@ -20,6 +20,8 @@ export interface RouteToApp {
   process_type: string;
   port: number;
   loadbalancing: 'round-robin' | 'least-connection' | undefined;
+  /** Of the service that the route is bound to. */
+  route_service_url: string | undefined;
 }
 
 /** All that a start order says, read in one go. */
@@ -91,6 +93,11 @@ export async function loadRoutes(db: Db, app_guid: string): Promise<RouteToApp[]
       'domains.name as domain',
       'route_destinations.process_type',
       'route_destinations.port',
+      sql<string | null>`(select coalesce(b.route_service_url, i.route_service_url)
+        from service_route_bindings b join service_instances i on i.guid = b.service_instance_guid
+        where b.route_guid = routes.guid and b.operation_type = 'create' and b.operation_state = 'succeeded')`.as(
+        'route_service_url',
+      ),
     ])
     .where('route_destinations.app_guid', '=', app_guid)
     .where('domains.internal', '=', false)
@@ -101,7 +108,9 @@ export async function loadRoutes(db: Db, app_guid: string): Promise<RouteToApp[]
     const loadbalancing = row.options.loadbalancing === 'hash' ? undefined : row.options.loadbalancing;
     const host = row.host === '' ? row.domain : `${row.host}.${row.domain}`;
     const { process_type } = row;
-    return { uri: `${host}${row.path}`.toLowerCase(), process_type, port: row.port ?? DEFAULT_PORT, loadbalancing };
+    const route_service_url = row.route_service_url || undefined;
+    const port = row.port ?? DEFAULT_PORT;
+    return { uri: `${host}${row.path}`.toLowerCase(), process_type, port, loadbalancing, route_service_url };
   });
 }
 

@@ -72,10 +72,14 @@ export function routesOf(
   routes: readonly RouteToApp[],
 ): Pick<StartMessage, 'uris' | 'route_options'> {
   const own = routes.filter((route) => route.process_type === process_type);
-  const balanced = own.flatMap(({ uri, loadbalancing }) => (loadbalancing ? [[uri, { loadbalancing }] as const] : []));
+  const options = own.flatMap(({ uri, loadbalancing, route_service_url }) =>
+    loadbalancing !== undefined || route_service_url !== undefined
+      ? [[uri, { ...(loadbalancing && { loadbalancing }), ...(route_service_url && { route_service_url }) }] as const]
+      : [],
+  );
   return {
     uris: [...new Set(own.map((route) => route.uri))],
-    ...(balanced.length > 0 && { route_options: Object.fromEntries(balanced) }),
+    ...(options.length > 0 && { route_options: Object.fromEntries(options) }),
   };
 }
 

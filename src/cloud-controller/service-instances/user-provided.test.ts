@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import { sql } from 'kysely';
 import { SyslogDrainUrls } from '#contracts/cloud-controller.ts';
 import { eventually } from '#testing/eventually.ts';
@@ -202,6 +203,29 @@ describe('user-provided services', () => {
     const job = await cc.admin.job(await cc.admin.delete(`/v3/routes/${route}`));
     assert.equal(job.at('state'), 'COMPLETE', job.text);
     assert.equal((await cc.admin.get(`/v3/service_route_bindings/${bound.guid}`)).status, 404);
+  });
+
+  it('stand before the routes that are bound to them, as DEAs are told, until they are unbound', async () => {
+    const app = await cc.pushed('gated', { a: '1' }, { 'default-route': true });
+    const route = (await cc.admin.get(`/v3/apps/${app}/routes`)).string('resources.0.guid');
+    const process_guid = (await cc.admin.get(`/v3/apps/${app}/processes`)).string('resources.0.guid');
+    const told = (): unknown => Object.values(dea.routeOptions.get(process_guid) ?? {});
+    const service = await create('front', { route_service_url: 'https://front.example.org' });
+    const relationships = { route: to(route), service_instance: to(service.guid) };
+    const bound = await cc.admin.post('/v3/service_route_bindings', { relationships });
+    assert.equal(bound.status, 201, bound.text);
+    await eventually('told', () => isDeepStrictEqual(told(), [{ route_service_url: 'https://front.example.org' }]));
+    await cc.admin.patch(`/v3/service_instances/${service.guid}`, { route_service_url: 'https://other.example.org' });
+    await eventually('told anew', () =>
+      isDeepStrictEqual(told(), [{ route_service_url: 'https://other.example.org' }]),
+    );
+    await cc.admin.post(`/v3/apps/${app}/actions/restart`, {});
+    const options = [{ route_service_url: 'https://other.example.org' }];
+    await eventually('started so', () =>
+      dea.started.some((one) => one.app === app && isDeepStrictEqual(Object.values(one.route_options ?? {}), options)),
+    );
+    await cc.admin.delete(`/v3/service_route_bindings/${bound.guid}`);
+    await eventually('told that it is gone', () => isDeepStrictEqual(told(), []));
   });
 
   it('go with what they are in: apps, spaces, organizations', async () => {
