@@ -136,6 +136,7 @@ async function measure(): Promise<void> {
   const fresh_s = (performance.now() - began) / 1000;
   await sleep(5_000);
   const asked_wrongly = asked.at.size;
+  console.error(`fresh after ${fresh_s.toFixed(1)} s`);
   const steady = { cpu: cpuSeconds(pid), nats: cpuSeconds(nats.pid), at: performance.now() };
   await sleep(steady_s * 1000);
   const steady_ms = performance.now() - steady.at;
@@ -144,6 +145,7 @@ async function measure(): Promise<void> {
   const resident_mb = megabytes(pid, 'VmRSS');
 
   const loss = await loseSome(deas, asked);
+  console.error(`${loss['lost']} lost, all asked for`);
   await sleep(BEAT_MS + 1_000);
   const slowest_round_ms = await slowestRound(status);
   const peak_mb = megabytes(pid, 'VmHWM');

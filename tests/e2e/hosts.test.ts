@@ -4,51 +4,18 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '#testing/eventually.ts';
+import { type Failure, FILES, PUSH_ARGS, underLoad } from './load.ts';
 import { TestPlatform } from './platform.ts';
 
-/** Takes a little for each answer, ends when told to, and lets go of what it has begun when it is asked to leave. */
-const SERVER = `
-import os, signal, threading, time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        if self.path == "/crash":
-            # Answered first: a request without an answer is tried again on the other instance, which would crash as well.
-            threading.Timer(0.1, lambda: os._exit(3)).start()
-        time.sleep(0.02)
-        body = (os.environ["CF_INSTANCE_INDEX"] + " " + os.environ["CF_INSTANCE_GUID"]).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = False
-
-server = Server(("", int(os.environ["PORT"])), Handler)
-signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
-server.serve_forever()
-server.server_close()
-`;
 const APP = 'hosts-app';
-const LOADERS = 3;
-const PAUSE_MS = 20;
-
-interface Failure {
-  at_ms: number;
-  what: string;
-}
 
 describe('hosts in trouble under load', () => {
   let platform: TestPlatform;
   let folder: string;
   before(async () => {
     platform = await TestPlatform.start();
-    folder = await platform.folder({ 'server.py': SERVER, Procfile: 'web: python3 server.py\n' });
-    await platform.mustCf(['push', APP, '-m', '32M', '-k', '64M', '-i', '2', '-b', 'binary_buildpack'], {
-      cwd: folder,
-    });
+    folder = await platform.folder(FILES);
+    await push();
     await whole(2);
   });
   after(async () => {
@@ -90,40 +57,12 @@ describe('hosts in trouble under load', () => {
     }
   }
 
-  /** Asks the app all the while; returns what was not answered with 200. */
-  async function underLoad(work: () => Promise<void>): Promise<Failure[]> {
-    const over = new AbortController();
-    const began = performance.now();
-    const failures: Failure[] = [];
-    let answered = 0;
-    const load = async (): Promise<void> => {
-      while (!over.signal.aborted) {
-        try {
-          const { status, headers, body } = await platform.get(APP);
-          if (status === 200) answered += 1;
-          else fail(`${status} ${String(headers['x-cf-routererror'] ?? '')} ${body.slice(0, 100)}`);
-        } catch (error) {
-          fail(String(error));
-        }
-        await sleep(PAUSE_MS);
-      }
-    };
-    const fail = (what: string): void => void failures.push({ at_ms: Math.round(performance.now() - began), what });
-    const loaders = Array.from({ length: LOADERS }, load);
-    try {
-      await work();
-    } finally {
-      over.abort();
-      await Promise.all(loaders);
-    }
-    assert.ok(answered > 0);
-    return failures.length > 10
-      ? [...failures.slice(0, 10), { at_ms: 0, what: `${failures.length} in all` }]
-      : failures;
-  }
+  /** What failed while it was asked all the while. */
+  const failuresDuring = async (work: () => Promise<void>): Promise<Failure[]> =>
+    (await underLoad(platform, APP, work)).failures;
 
   it('a crash of one of two instances costs only the request that crashed it', async () => {
-    const failures = await underLoad(async () => {
+    const failures = await failuresDuring(async () => {
       await platform.get(APP, '/crash');
       await sleep(1_000);
       await whole(2);
@@ -131,26 +70,22 @@ describe('hosts in trouble under load', () => {
     assert.deepEqual(failures, []);
   });
 
-  it('kill -9 of each process of the platform goes unnoticed, and nothing moves', async () => {
+  it('kill -9 of each process that no request goes through goes unnoticed, and nothing moves', async () => {
+    const guids = await serving(2);
     for (const name of ['control', 'warden', 'dea', 'dea-1', 'nats', 'postgres']) {
-      const guids = await serving(2);
-      const pid = platform.pidOf(name);
-      const failures = await underLoad(async () => {
-        process.kill(pid, 'SIGKILL');
-        await eventually(`${name} is back`, () => platform.pidOf(name) !== pid, 60);
-        // Longer than a DEA may be silent.
-        await sleep(8_000);
-        await whole(2);
-      });
+      const failures = await failuresDuring(async () => await killed(name));
       assert.deepEqual(failures, [], `after ${name} was killed`);
-      assert.deepEqual(await serving(2), guids, `after ${name} was killed`);
     }
+    // Longer than a DEA may be silent.
+    assert.deepEqual(await failuresDuring(async () => await sleep(8_000)), []);
+    await whole(2);
+    assert.deepEqual(await serving(2), guids);
   });
 
   it('a DEA that stands still has its instances started elsewhere, and when it goes on the surplus is stopped', async (t) => {
     const { dea, count } = await busyDea();
     const pid = platform.pidOf(dea);
-    const failures = await underLoad(async () => {
+    const failures = await failuresDuring(async () => {
       process.kill(pid, 'SIGSTOP');
       const stoppedAt = performance.now();
       try {
@@ -168,7 +103,7 @@ describe('hosts in trouble under load', () => {
   it('a DEA is evacuated without a dropped request', async () => {
     const { dea } = await busyDea();
     const pid = platform.pidOf(dea);
-    const failures = await underLoad(async () => {
+    const failures = await failuresDuring(async () => {
       process.kill(pid, 'SIGUSR2');
       await eventually('it left and is back', () => platform.pidOf(dea) !== pid, 120);
       await whole(2);
@@ -177,7 +112,7 @@ describe('hosts in trouble under load', () => {
   });
 
   it('scaling up and down drops no request', async () => {
-    const failures = await underLoad(async () => {
+    const failures = await failuresDuring(async () => {
       await platform.mustCf(['scale', APP, '-i', '4']);
       await whole(4);
       await platform.mustCf(['scale', APP, '-i', '1']);
@@ -188,28 +123,66 @@ describe('hosts in trouble under load', () => {
     assert.deepEqual(failures, []);
   });
 
-  it('a rolling push drops no request', async () => {
-    await appendFile(join(folder, 'server.py'), '# another version\n');
-    const failures = await underLoad(async () => {
-      const args = [
-        'push',
-        APP,
-        '-m',
-        '32M',
-        '-k',
-        '64M',
-        '-i',
-        '2',
-        '-b',
-        'binary_buildpack',
-        '--strategy',
-        'rolling',
-      ];
-      await platform.mustCf(args, { cwd: folder });
+  it('a rolling push, a canary that is promoted, and a rollback drop no request', async () => {
+    await changed();
+    const failures = await failuresDuring(async () => {
+      await push('--strategy', 'rolling');
+      await whole(2);
+    });
+    assert.deepEqual(failures, [], 'rolling');
+    await changed();
+    const canary = await failuresDuring(async () => {
+      await push('--strategy', 'canary');
+      assert.match(await platform.mustCf(['app', APP]), /PAUSED/);
+      await platform.mustCf(['continue-deployment', APP]);
+      await whole(2);
+    });
+    assert.deepEqual(canary, [], 'canary');
+    const back = await failuresDuring(async () => {
+      await platform.mustCf(['rollback', APP, '--version', '1', '-f']);
+      await whole(2);
+    });
+    assert.deepEqual(back, [], 'rollback');
+  });
+
+  it('a version that never gets healthy leaves the old one serving, says why, and can be taken back', async () => {
+    const guids = await serving(2);
+    const command = 'echo "no database to talk to" >&2; exit 3';
+    const failures = await failuresDuring(async () => {
+      const args = ['push', APP, ...PUSH_ARGS, '--strategy', 'rolling', '--no-wait', '-c', command];
+      const { exit_status, output } = await platform.cf(args, { cwd: folder });
+      assert.equal(exit_status, 1, output);
+      assert.match(output, /Start unsuccessful[^]*cf logs hosts-app --recent[^]*FAILED/);
+      await eventually('the reason is told', async () =>
+        /deploying[^]*Exited with status 3/i.test(await platform.mustCf(['app', APP])),
+      );
+      await eventually('the crash among its events', async () =>
+        /app\.crash .*Exited with status 3/.test(await platform.mustCf(['events', APP])),
+      );
+      assert.match(await platform.mustCf(['logs', APP, '--recent']), /ERR no database to talk to/);
+      // Long enough for the third crash, and the first wait.
+      await sleep(3_000);
+      assert.deepEqual(await serving(2), guids);
+      await platform.mustCf(['cancel-deployment', APP]);
       await whole(2);
     });
     assert.deepEqual(failures, []);
+    assert.deepEqual(await serving(2), guids);
   });
+
+  async function push(...more: readonly string[]): Promise<void> {
+    await platform.mustCf(['push', APP, ...PUSH_ARGS, ...more], { cwd: folder });
+  }
+
+  async function changed(): Promise<void> {
+    await appendFile(join(folder, 'server.py'), '# another version\n');
+  }
+
+  async function killed(name: string): Promise<void> {
+    const pid = platform.pidOf(name);
+    process.kill(pid, 'SIGKILL');
+    await eventually(`${name} is back`, () => platform.pidOf(name) !== pid, 60);
+  }
 
   /** Guids of the instances that answer, once there are so many. */
   async function serving(count: number): Promise<string[]> {
