@@ -66,7 +66,10 @@ describe('hosts of their own on a network, in trouble under load', () => {
 
   /** One instance on each host, and nothing else. */
   async function spread(): Promise<void> {
-    await platform.mustCf(['restart', APP]);
+    // A restart would place the new ones away from the old ones.
+    await platform.mustCf(['stop', APP]);
+    await eventually('nothing is left', async () => (await one.containers()) + (await two.containers()) === 0, 60);
+    await platform.mustCf(['start', APP]);
     await runOn(one, two);
   }
 
