@@ -1,50 +1,43 @@
 /**
- * The router beside nginx, HAProxy and node:http: requests per CPU second of the proxy, p99 and resident memory, as a Markdown
- * table with ratios. The proxy has one core, load and backend the other; rounds are interleaved, since machines drift.
+ * The router beside nginx, HAProxy and node:http, as Markdown tables with ratios: small bodies, large ones both ways, thousands of
+ * registrations a second, several processes, and the table's memory. The proxy has one core, load and backend the other; rounds are
+ * interleaved, since machines drift.
  *
- *   node bench/router.ts [--rounds 5] [--seconds 4] [--connections 64] [--body 1k|64k|10m] [--only ours,haproxy,nginx,node]
+ *   node bench/router.ts [--rounds 5] [--seconds 4] [--connections 64] [--parts small,large,registrations,processes,table]
  */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
+import { spawn, spawnSync } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { createServer, Agent, request as httpRequest } from 'node:http';
-import { Bus } from '#bus/bus.ts';
 import { routerRegister } from '#contracts/router.ts';
-import { systemClock } from '#kernel/clock.ts';
-import { parseConfig } from '#kernel/config.ts';
-import { createLog, silentLog } from '#kernel/log.ts';
-import { RouterConfig } from '#router/config.ts';
-import { start } from '#router/main.ts';
-import { freePort } from '#testing/free-port.ts';
+import {
+  cpuSeconds,
+  FLOATING,
+  HOST,
+  Lab,
+  type OurProxy,
+  PINNED,
+  type Proxy,
+  registrationOf,
+  residentMb,
+} from './router-lab.ts';
 
-const PROXY_CPU = '0';
-const LOAD_CPU = '1';
-const HOST = 'bench.test';
-const TICKS_PER_S = 100;
-const BODY_BYTES: Record<string, number> = { '1k': 1024, '64k': 65_536, '10m': 10_485_760 };
+const LARGE_BYTES = 10_485_760;
+const ROUTES = 100_000;
+const REGISTRATIONS_PER_S = 10_000;
 
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '5' },
     seconds: { type: 'string', default: '4' },
     connections: { type: 'string', default: '64' },
-    body: { type: 'string', default: '1k' },
-    only: { type: 'string', default: 'ours,haproxy,nginx,node' },
-    serve: { type: 'string' },
-    'serve-node': { type: 'string' },
+    parts: { type: 'string', default: 'small,large,registrations,processes,table' },
     'cpu-prof': { type: 'string' },
   },
 });
-
-interface Proxy {
-  name: string;
-  port: number;
-  pid: number;
-}
+const rounds = Number(values.rounds);
+const seconds = Number(values.seconds);
 
 interface Sample {
   perCpuSecond: number;
@@ -53,298 +46,216 @@ interface Sample {
   perSecond: number;
 }
 
-if (values.serve !== undefined) await serveOurs(values.serve);
-else if (values['serve-node'] !== undefined) serveNode(values['serve-node']);
-else await bench();
-
-async function serveOurs(path: string): Promise<void> {
-  const config = parseConfig(RouterConfig, readFileSync(path, 'utf8'), path);
-  const running = await start(config, { log: createLog({ component: 'router', level: 'error' }), clock: systemClock });
-  process.once('SIGTERM', () => void running[Symbol.asyncDispose]().then(() => process.exit(0)));
+const PARTS: Record<string, () => Promise<void>> = {
+  small: benchSmall,
+  large: benchLarge,
+  registrations: benchRegistrations,
+  processes: benchProcesses,
+  table: benchTable,
+};
+for (const part of values.parts.split(',')) {
+  const run = PARTS[part];
+  if (run === undefined) throw new Error(`there is no part ${part}; there are ${Object.keys(PARTS).join(', ')}`);
+  await run();
 }
 
-/** The plainest proxy that node:http makes. */
-function serveNode(ports: string): void {
-  const [port, backendPort] = ports.split(':').map(Number);
-  const agent = new Agent({ keepAlive: true, maxSockets: 256 });
-  createServer((incoming, outgoing) => {
-    const onward = httpRequest(
-      {
-        agent,
-        host: '127.0.0.1',
-        port: backendPort,
-        path: incoming.url,
-        method: incoming.method,
-        headers: incoming.headers,
-      },
-      (answer) => {
-        outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
-        answer.pipe(outgoing);
-      },
-    );
-    onward.on('error', () => outgoing.destroy());
-    incoming.pipe(onward);
-  }).listen(port, '127.0.0.1');
+async function benchSmall(): Promise<void> {
+  await using lab = await Lab.open();
+  const backend = await lab.backend(1024);
+  const proxies = [
+    await lab.ours(backend, { cpu_prof: values['cpu-prof'] }),
+    await lab.haproxy(backend),
+    await lab.nginx(backend),
+    await lab.nodeHttp(backend),
+  ];
+  const connections = Number(values.connections);
+  title(`1 KB bodies, ${connections} keep-alive connections`);
+  compare(await interleaved(proxies, { connections }), 'HAProxy');
 }
 
-async function bench(): Promise<void> {
-  for (const program of ['nginx', 'haproxy', 'wrk', 'nats-server', 'taskset']) {
-    if (spawnSync('which', [program]).status !== 0)
-      throw new Error(`${program} is missing: apt-get install nginx-light haproxy wrk nats-server util-linux`);
-  }
-  const folder = await mkdtemp(join(tmpdir(), 'ingot-bench-'));
-  const children: ChildProcess[] = [];
-  const run = (cpu: string, command: string, ...args: string[]): ChildProcess => {
-    const child = spawn('taskset', ['-c', cpu, command, ...args], { stdio: ['ignore', 'ignore', 'inherit'] });
-    children.push(child);
-    return child;
-  };
-  const open: AsyncDisposable[] = [];
-  try {
-    const bodyBytes = BODY_BYTES[values.body] ?? 1024;
-    const backendPort = await startBackend(folder, bodyBytes, run);
-    const wanted = values.only.split(',');
-    const proxies: Proxy[] = [];
-    if (wanted.includes('ours')) proxies.push(await startOurs({ folder, backendPort, run, open }));
-    if (wanted.includes('haproxy')) proxies.push(await startHaproxy(folder, backendPort, run));
-    if (wanted.includes('nginx')) proxies.push(await startNginx(folder, backendPort, run));
-    if (wanted.includes('node')) proxies.push(await startNode(backendPort, run));
-    const samples = new Map<string, Sample[]>(proxies.map((proxy) => [proxy.name, []]));
-    for (const proxy of proxies) measure(proxy, 1);
-    for (let round = 0; round < Number(values.rounds); round++) {
-      for (const proxy of proxies) samples.get(proxy.name)?.push(measure(proxy, Number(values.seconds)));
-    }
-    print(samples);
-  } finally {
-    for (const one of open.toReversed()) await one[Symbol.asyncDispose]();
-    const gone = children.map(
-      async (child) =>
-        await new Promise((resolve) =>
-          child.exitCode === null && child.signalCode === null ? child.once('exit', resolve) : resolve(undefined),
-        ),
-    );
-    for (const child of children) child.kill('SIGTERM');
-    await Promise.all(gone);
-    await rm(folder, { recursive: true, force: true });
+async function benchLarge(): Promise<void> {
+  for (const direction of ['down', 'up'] as const) {
+    await using lab = await Lab.open();
+    const backend = direction === 'down' ? await lab.backend(LARGE_BYTES) : await lab.sink();
+    const proxies = [await lab.ours(backend), await lab.nginx(backend), await lab.haproxy(backend)];
+    const script = join(lab.folder, 'upload.lua');
+    await writeFile(script, `wrk.method = "POST"\nwrk.body = string.rep("x", ${LARGE_BYTES})\n`);
+    title(`10 MB bodies ${direction}, 8 connections`);
+    compare(await interleaved(proxies, { connections: 8, ...(direction === 'up' && { script }) }), 'nginx');
   }
 }
 
-type Run = (cpu: string, command: string, ...args: string[]) => ChildProcess;
-
-async function startBackend(folder: string, bodyBytes: number, run: Run): Promise<number> {
-  const port = await freePort();
-  await mkdir(join(folder, 'www'));
-  await writeFile(join(folder, 'www', 'index.html'), 'x'.repeat(bodyBytes));
-  const server = `server { listen 127.0.0.1:${port} backlog=4096; root ${folder}/www; }`;
-  await writeFile(
-    join(folder, 'backend.conf'),
-    nginxConf(folder, 'backend', `open_file_cache max=10; keepalive_requests 100000000; ${server}`),
-  );
-  run(LOAD_CPU, 'nginx', '-c', join(folder, 'backend.conf'));
-  await listening(port);
-  return port;
-}
-
-function nginxConf(folder: string, name: string, http: string): string {
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
-    .map((kind) => `${kind}_temp_path ${folder}/${name}-${kind};`)
-    .join(' ');
-  return `user root; daemon off; worker_processes 1; pid ${folder}/${name}.pid; error_log ${folder}/${name}.err crit; events { worker_connections 4096; } http { access_log off; sendfile on; tcp_nopush off; keepalive_timeout 600; ${temporary} ${http} }`;
-}
-
-async function startOurs(parts: {
-  folder: string;
-  backendPort: number;
-  run: Run;
-  open: AsyncDisposable[];
-}): Promise<Proxy> {
-  const { folder, backendPort, run, open } = parts;
-  const natsPort = await freePort();
-  run(LOAD_CPU, 'nats-server', '-a', '127.0.0.1', '-p', String(natsPort), '-l', join(folder, 'nats.log'));
-  await listening(natsPort);
-  const port = await freePort();
-  const config = {
-    host: '127.0.0.1',
-    port,
-    nats_servers: [`nats://127.0.0.1:${natsPort}`],
-    start_response_delay_s: 0,
-    status: { port: 0, user: 'bench', password: 'bench' },
-    logging: { access_log_file: join(folder, 'ours.log') },
-    drain: { wait_s: 0, timeout_s: 1 },
+async function benchRegistrations(): Promise<void> {
+  await using lab = await Lab.open();
+  const ours = await lab.ours(await lab.backend(1024));
+  const connections = 16;
+  measure(ours, { connections, seconds: 2 });
+  const alone_mb = residentMb(ours.pids);
+  let next = 0;
+  const send = (count: number): void => {
+    for (let n = 0; n < count; n++) ours.bus.publish(routerRegister, registrationOf(61_001, 1 + (next++ % ROUTES)));
   };
-  await writeFile(join(folder, 'router.yml'), JSON.stringify(config));
-  const profile = values['cpu-prof'] === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${values['cpu-prof']}`];
-  const child = run(
-    PROXY_CPU,
-    process.execPath,
-    ...profile,
-    import.meta.filename,
-    '--serve',
-    join(folder, 'router.yml'),
-  );
-  await listening(port);
-  const bus = await Bus.connect({ servers: [`nats://127.0.0.1:${natsPort}`], name: 'bench', log: silentLog });
-  open.push(bus);
-  const register = (): void =>
-    void bus.publish(routerRegister, {
-      host: '127.0.0.1',
-      port: backendPort,
-      uris: [HOST],
-      app: '7b1e8f2c-5d6a-4f0e-9a3b-1c2d3e4f5a6b',
-      private_instance_id: 'c0ffee00-1111-2222-3333-444455556666',
-      private_instance_index: '0',
-    });
-  register();
-  const timer = setInterval(register, 20_000);
-  open.push({ [Symbol.asyncDispose]: async () => clearInterval(timer) });
-  await bus.flush();
-  return { name: 'ours, with access log and RTR lines', port, pid: child.pid ?? 0 };
+  while (next < ROUTES) {
+    send(500);
+    await ours.bus.flush();
+  }
+  while ((await ours.metric('total_routes')) < ROUTES) await sleep(100);
+  const quiet: Sample[] = [];
+  const busy: Sample[] = [];
+  const absorbed: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    quiet.push(await measureMeanwhile(ours, { connections, seconds }));
+    const before = await ours.metric('registry_message');
+    const begun_ms = performance.now();
+    const timer = setInterval(() => send(REGISTRATIONS_PER_S / 100), 10);
+    busy.push(await measureMeanwhile(ours, { connections, seconds }));
+    clearInterval(timer);
+    await ours.bus.flush();
+    const heard = (await ours.metric('registry_message')) - before;
+    absorbed.push(heard / ((performance.now() - begun_ms) / 1000));
+  }
+  title(`${ROUTES.toLocaleString('en')} routes in a router that serves, ${connections} connections`);
+  console.log('| registrations / s | req / s | p99 ms | of quiet | resident MB |\n| --- | --- | --- | --- | --- |');
+  const quiet_p99 = median(quiet.map((sample) => sample.p99_ms));
+  for (const [name, samples] of [
+    ['0', quiet],
+    [round0(median(absorbed)), busy],
+  ] as const) {
+    const p99 = median(samples.map((sample) => sample.p99_ms));
+    const mb = median(samples.map((sample) => sample.resident_mb));
+    const rate = round0(median(samples.map((sample) => sample.perSecond)));
+    console.log(`| ${name} | ${rate} | ${p99.toFixed(2)} | ${(p99 / quiet_p99).toFixed(2)} | ${round0(mb)} |`);
+  }
+  console.log(`\nWithout routes: ${round0(alone_mb)} MB.`);
 }
 
-async function startHaproxy(folder: string, backendPort: number, run: Run): Promise<Proxy> {
-  const port = await freePort();
-  const logPort = 1 + (await freePort());
-  await writeFile(
-    join(folder, 'haproxy.cfg'),
-    `global
-  nbthread 1
-  maxconn 4096
-  log 127.0.0.1:${logPort} local0
-defaults
-  mode http
-  log global
-  option httplog
-  option forwardfor
-  http-reuse always
-  timeout connect 5s
-  timeout client 60s
-  timeout server 60s
-frontend in
-  bind 127.0.0.1:${port}
-  unique-id-format %[uuid()]
-  unique-id-header X-Vcap-Request-Id
-  default_backend out
-backend out
-  http-request set-header X-Forwarded-Proto http
-  server one 127.0.0.1:${backendPort}
-`,
-  );
-  const child = run(PROXY_CPU, 'haproxy', '-db', '-q', '-f', join(folder, 'haproxy.cfg'));
-  await listening(port);
-  return { name: 'HAProxy, with log', port, pid: child.pid ?? 0 };
+/** Nothing is pinned here: load and backend take their share of the same cores. */
+async function benchProcesses(): Promise<void> {
+  await using lab = await Lab.open(FLOATING);
+  const backend = await lab.backend(1024);
+  const one = await lab.ours(backend);
+  const two = await lab.ours(backend, { processes: 2 });
+  const options = { connections: Number(values.connections), seconds, cpus: lab.cpus.load };
+  const alone: number[] = [];
+  const growth: number[] = [];
+  measure(two, options);
+  for (let round = 0; round < rounds; round++) {
+    const { perSecond } = measure(one, options);
+    alone.push(perSecond);
+    growth.push(measure(two, options).perSecond / perSecond);
+  }
+  title(`several processes on one port, sharing ${availableParallelism()} cores with load and backend`);
+  console.log('| processes | req / s | growth |\n| --- | --- | --- |');
+  console.log(`| 1 | ${round0(median(alone))} | 1.00 |`);
+  console.log(`| 2 | ${round0(median(alone) * median(growth))} | ${median(growth).toFixed(2)} |`);
 }
 
-async function startNginx(folder: string, backendPort: number, run: Run): Promise<Proxy> {
-  const port = await freePort();
-  const http = `upstream b { server 127.0.0.1:${backendPort}; keepalive 128; keepalive_requests 100000000; }
-    log_format long '$host - [$time_iso8601] "$request" $status $request_length $body_bytes_sent "$http_referer" "$http_user_agent" "$remote_addr:$remote_port" "$upstream_addr" vcap_request_id:"$request_id" response_time:$request_time';
-    server { listen 127.0.0.1:${port} backlog=4096; keepalive_requests 100000000; access_log ${folder}/nginx.log long buffer=64k flush=1s; client_max_body_size 0;
-      location / { proxy_pass http://b; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto http; proxy_set_header X-Vcap-Request-Id $request_id; } }`;
-  await writeFile(join(folder, 'nginx.conf'), nginxConf(folder, 'proxy', http));
-  const child = run(PROXY_CPU, 'nginx', '-c', join(folder, 'nginx.conf'));
-  await listening(port);
-  return { name: 'nginx, with access log', port, pid: child.pid ?? 0 };
+async function benchTable(): Promise<void> {
+  title('the table alone');
+  spawnSync(process.execPath, [join(import.meta.dirname, 'router-table.ts')], { stdio: 'inherit' });
+  await Promise.resolve();
 }
 
-async function startNode(backendPort: number, run: Run): Promise<Proxy> {
-  const port = await freePort();
-  const child = run(PROXY_CPU, process.execPath, import.meta.filename, '--serve-node', `${port}:${backendPort}`);
-  await listening(port);
-  return { name: 'node:http in and out, no log', port, pid: child.pid ?? 0 };
+interface LoadOptions {
+  connections: number;
+  seconds: number;
+  script?: string;
+  /** The load's. */
+  cpus?: string;
 }
 
-function measure(proxy: Proxy, seconds: number): Sample {
-  const before_s = cpuSeconds(proxy.pid);
-  const { stdout } = spawnSync(
-    'taskset',
-    [
-      '-c',
-      LOAD_CPU,
-      'wrk',
-      '-t1',
-      `-c${values.connections}`,
-      `-d${seconds}s`,
-      '--latency',
-      '-H',
-      `Host: ${HOST}`,
-      `http://127.0.0.1:${proxy.port}/`,
-    ],
-    { encoding: 'utf8' },
-  );
-  const spent_s = cpuSeconds(proxy.pid) - before_s;
+async function interleaved(
+  proxies: Proxy[],
+  options: { connections: number; script?: string },
+): Promise<Map<string, Sample[]>> {
+  const samples = new Map<string, Sample[]>(proxies.map((proxy) => [proxy.name, []]));
+  for (const proxy of proxies) measure(proxy, { ...options, seconds: 2 });
+  for (let round = 0; round < rounds; round++)
+    for (const proxy of proxies) samples.get(proxy.name)?.push(measure(proxy, { ...options, seconds }));
+  return samples;
+}
+
+function loadArguments(
+  proxy: Proxy,
+  { connections, seconds: duration, script, cpus = PINNED.load }: LoadOptions,
+): string[] {
+  const more = script === undefined ? [] : ['-s', script];
+  const url = `http://127.0.0.1:${proxy.port}/`;
+  return [
+    '-c',
+    cpus,
+    'wrk',
+    '-t1',
+    `-c${connections}`,
+    `-d${duration}s`,
+    '--latency',
+    ...more,
+    '-H',
+    `Host: ${HOST}`,
+    url,
+  ];
+}
+
+function measure(proxy: Proxy, options: LoadOptions): Sample {
+  const before_s = cpuSeconds(proxy.pids);
+  const { stdout } = spawnSync('taskset', loadArguments(proxy, options), { encoding: 'utf8' });
+  return sampleOf(proxy, stdout, { spent_s: cpuSeconds(proxy.pids) - before_s, seconds: options.seconds });
+}
+
+/** As `measure`, while this process goes on with what it does. */
+async function measureMeanwhile(proxy: OurProxy, options: LoadOptions): Promise<Sample> {
+  const before_s = cpuSeconds(proxy.pids);
+  const load = spawn('taskset', loadArguments(proxy, options), { stdio: ['ignore', 'pipe', 'inherit'] });
+  let stdout = '';
+  for await (const text of load.stdout.setEncoding('utf8')) stdout += String(text);
+  return sampleOf(proxy, stdout, { spent_s: cpuSeconds(proxy.pids) - before_s, seconds: options.seconds });
+}
+
+function sampleOf(proxy: Proxy, stdout: string, spent: { spent_s: number; seconds: number }): Sample {
   const requests = Number(/(\d+) requests in/.exec(stdout)?.[1] ?? 0);
-  if (/Non-2xx|Socket errors/.test(stdout))
-    process.stderr.write(`${proxy.name}: ${/.*(Non-2xx|Socket errors).*/.exec(stdout)?.[0]}\n`);
+  const fault = /.*(Non-2xx|Socket errors).*/.exec(stdout)?.[0];
+  if (fault !== undefined) process.stderr.write(`${proxy.name}: ${fault}\n`);
   const p99 = /99%\s+([\d.]+)(us|ms|s)/.exec(stdout);
   const scale = p99?.[2] === 'us' ? 0.001 : p99?.[2] === 's' ? 1000 : 1;
   return {
-    perCpuSecond: requests / spent_s,
+    perCpuSecond: requests / spent.spent_s,
     p99_ms: Number(p99?.[1] ?? 0) * scale,
-    resident_mb: residentMb(proxy.pid),
-    perSecond: requests / seconds,
+    resident_mb: residentMb(proxy.pids),
+    perSecond: requests / spent.seconds,
   };
 }
 
-/** taskset replaces itself by the command, so that the pid is the proxy's; nginx has its worker as a child. */
-function family(pid: number): number[] {
-  const children = readdirSync(`/proc/${pid}/task`).flatMap((task) =>
-    readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').trim().split(' '),
-  );
-  return [pid, ...children.filter((child) => child !== '').flatMap((child) => family(Number(child)))];
-}
-
-function cpuSeconds(pid: number): number {
-  return family(pid).reduce((sum, one) => {
-    const fields = readFileSync(`/proc/${one}/stat`, 'utf8')
-      .replace(/^.*\) /, '')
-      .split(' ');
-    return sum + (Number(fields[11]) + Number(fields[12])) / TICKS_PER_S;
-  }, 0);
-}
-
-function residentMb(pid: number): number {
-  return family(pid).reduce(
-    (sum, one) => sum + Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${one}/status`, 'utf8'))?.[1] ?? 0) / 1024,
-    0,
-  );
-}
-
-async function listening(port: number): Promise<void> {
-  for (let tries = 0; tries < 500; tries++) {
-    const isThere = await new Promise<boolean>((resolve) => {
-      const socket = connect(port, '127.0.0.1');
-      socket.once('connect', () => (socket.destroy(), resolve(true)));
-      socket.once('error', () => resolve(false));
-    });
-    if (isThere) return;
-    await new Promise((resolve) => setTimeout(resolve, 20));
+function compare(samples: Map<string, Sample[]>, baseName: string): void {
+  const base = [...samples].find(([name]) => name.startsWith(baseName))?.[1] ?? [];
+  console.log(`| proxy | req / CPU s [min–max] | of ${baseName} | p99 ms | of ${baseName} | resident MB | req / s |`);
+  console.log('| --- | --- | --- | --- | --- | --- | --- |');
+  for (const [name, all] of samples) {
+    const rates = all.map((sample) => sample.perCpuSecond);
+    // Pairs of one round met the same weather.
+    const ratio = median(all.map((sample, round) => sample.perCpuSecond / (base[round]?.perCpuSecond ?? 1)));
+    const p99Ratio = median(all.map((sample, round) => sample.p99_ms / (base[round]?.p99_ms ?? 1)));
+    const [middle, least, most] = [median(rates), Math.min(...rates), Math.max(...rates)].map(round0);
+    const p99 = median(all.map((sample) => sample.p99_ms)).toFixed(2);
+    const mb = round0(Math.max(...all.map((sample) => sample.resident_mb)));
+    const rate = round0(median(all.map((sample) => sample.perSecond)));
+    console.log(
+      `| ${name} | ${middle} [${least}–${most}] | ${ratio.toFixed(2)} | ${p99} | ${p99Ratio.toFixed(2)} | ${mb} | ${rate} |`,
+    );
   }
-  throw new Error(`nothing listens on ${port}`);
+}
+
+function title(text: string): void {
+  console.log(`\n${text}; ${rounds} rounds of ${seconds} s\n`);
 }
 
 function median(numbers: number[]): number {
   return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0;
 }
 
-function print(samples: Map<string, Sample[]>): void {
-  const base = [...samples].find(([name]) => name.startsWith('HAProxy'))?.[1];
-  console.log(
-    `${values.connections} keep-alive connections, ${values.body} body, ${values.rounds} rounds of ${values.seconds} s\n`,
-  );
-  console.log('| proxy | req / CPU s [min–max] | of HAProxy | p99 ms | resident MB | req / s |');
-  console.log('| --- | --- | --- | --- | --- | --- |');
-  for (const [name, all] of samples) {
-    const rates = all.map((sample) => sample.perCpuSecond);
-    // Pairs of one round met the same weather.
-    const ratio =
-      base === undefined
-        ? ''
-        : median(all.map((sample, round) => sample.perCpuSecond / (base[round]?.perCpuSecond ?? 1))).toFixed(2);
-    const figures = [median(rates), Math.min(...rates), Math.max(...rates)].map((rate) =>
-      Math.round(rate).toLocaleString('en'),
-    );
-    console.log(
-      `| ${name} | ${figures[0]} [${figures[1]}–${figures[2]}] | ${ratio} | ${median(all.map((s) => s.p99_ms)).toFixed(2)} | ${Math.round(median(all.map((s) => s.resident_mb)))} | ${Math.round(median(all.map((s) => s.perSecond))).toLocaleString('en')} |`,
-    );
-  }
+function round0(value: number): string {
+  return Math.round(value).toLocaleString('en');
+}
+
+async function sleep(ms: number): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, ms));
 }

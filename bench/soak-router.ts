@@ -60,7 +60,7 @@ const config = {
 await writeFile(join(folder, 'router.yml'), JSON.stringify(config));
 const router = spawn(
   process.execPath,
-  [join(import.meta.dirname, 'router.ts'), '--serve', join(folder, 'router.yml')],
+  [join(import.meta.dirname, 'router-serve.ts'), 'router', join(folder, 'router.yml')],
   { stdio: 'inherit' },
 );
 try {

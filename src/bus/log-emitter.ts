@@ -176,7 +176,8 @@ export class LogEmitter implements AsyncDisposable {
     this.#reconnect?.[Symbol.dispose]();
     this.#heardFrom_ms = 0;
     clearTimeout(this.#timer);
-    await this.flush();
+    // The bus may go in the same moment: what it did not take then is lost, which is no reason to fail.
+    await this.flush().catch(() => undefined);
   }
 
   #emitLine(origin: LogLines, line: Buffer): void {

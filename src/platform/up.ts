@@ -10,6 +10,7 @@ import { pushWelcome } from './first-app.ts';
 import { projectRoot, type Home } from './home.ts';
 import { editHostsFile } from './hosts-file.ts';
 import { natsUrl, prepareNats } from './nats.ts';
+import { nodeFlags } from './node-flags.ts';
 import { databaseUrl, ensureDatabases, preparePostgres } from './postgres.ts';
 import { deaName, planPlatform, STACK, type PlatformPlan } from './plan.ts';
 import { checkMachine, PreflightFailed } from './preflight.ts';
@@ -120,12 +121,6 @@ function refuseSecond(home: Home): void {
  * the kernel at once instead.
  */
 const FRUGAL = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '131072' };
-
-/** A small young generation keeps idle processes small; the router lives on short-lived objects and keeps the usual one. */
-function nodeFlags(name: string): string[] {
-  const quiet = '--disable-warning=ExperimentalWarning';
-  return name === 'router' ? [quiet] : [quiet, '--max-semi-space-size=2'];
-}
 
 function roleSpec(plan: PlatformPlan, name: string, roles: readonly string[], config: string): ChildSpec {
   const cache = join(plan.home.folder, 'compile-cache');

@@ -35,8 +35,8 @@ class Use {
   }
 }
 
-const sharedTags = new Map<string, Record<string, string>>();
-const MAX_SHARED_TAGS = 10_000;
+const sharedTexts = new Map<string, string>();
+const MAX_SHARED_TEXTS = 20_000;
 
 /** Where requests go: one instance of an app, or a component. Shared by all routes that lead to it. */
 export class Endpoint {
@@ -130,15 +130,38 @@ export function factsOf(message: RouteMessage): EndpointFacts | undefined {
   };
 }
 
-/** One object for equal tags: thousands of instances carry the same few. */
-export function internTags(tags: Record<string, string> | undefined): Record<string, string> | undefined {
-  if (tags === undefined) return undefined;
-  const key = JSON.stringify(tags);
-  const known = sharedTags.get(key);
+/**
+ * The tags to keep of a registration: those held already if they are equal, else with each text kept once. An instance's guid stands
+ * in its registration four times, its space's name in thousands.
+ */
+export function tagsToKeep(
+  held: Record<string, string> | undefined,
+  said: Record<string, string> | undefined,
+  { app, instance_id, process_id }: EndpointFacts,
+): Record<string, string> | undefined {
+  if (said === undefined || (held !== undefined && isEqual(held, said))) return said && held;
+  for (const [name, text] of Object.entries(said)) {
+    said[name] =
+      text === app ? app : text === instance_id ? instance_id : text === process_id ? process_id : shared(text);
+  }
+  return said;
+}
+
+function isEqual(a: Record<string, string>, b: Record<string, string>): boolean {
+  let names = 0;
+  for (const name in a) {
+    if (a[name] !== b[name]) return false;
+    names++;
+  }
+  return names === Object.keys(b).length;
+}
+
+function shared(text: string): string {
+  const known = sharedTexts.get(text);
   if (known !== undefined) return known;
-  if (sharedTags.size >= MAX_SHARED_TAGS) sharedTags.clear();
-  sharedTags.set(key, tags);
-  return tags;
+  if (sharedTexts.size >= MAX_SHARED_TEXTS) sharedTexts.clear();
+  sharedTexts.set(text, text);
+  return text;
 }
 
 export function addressOf(host: string, port: number): string {

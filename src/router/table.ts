@@ -3,7 +3,7 @@
  * registered path under the exact host wins, then the same with the left-most label replaced by `*`, going up.
  */
 import type { RouteMessage } from '#contracts/router.ts';
-import { addressOf, Endpoint, factsOf, internTags, type EndpointFacts } from './endpoint.ts';
+import { addressOf, Endpoint, factsOf, tagsToKeep, type EndpointFacts } from './endpoint.ts';
 import { Route, type Member } from './route.ts';
 
 export interface RouteTableOptions {
@@ -66,7 +66,7 @@ export class RouteTable {
       endpoint = this.#join(key, facts, message) ?? endpoint;
     }
     if (endpoint === undefined) return 'unmodified';
-    endpoint.tags = internTags(message.tags);
+    endpoint.tags = tagsToKeep(endpoint.tags, message.tags, facts);
     endpoint.isolation_segment = message.isolation_segment ?? '';
     return this.#endpoints.size > endpointsBefore ? 'added' : 'updated';
   }
