@@ -1,257 +1,49 @@
 /**
- * Our reading of requests against llhttp's, as Node ships it, over mutated messages. What we accept, llhttp must read as the same
- * messages with the same bodies; where we refuse and it does not, we are only stricter. The run is seeded: a finding can be met again.
+ * Our reading of requests and responses against llhttp's, as Node ships it, over mutated messages. What we accept, llhttp must read as
+ * the same messages with the same bodies; where we refuse and it does not, we are only stricter. The run is seeded: a finding can be
+ * met again, and becomes a test in src/router/hostile.test.ts or hostile-responses.test.ts.
  *
  *   node bench/fuzz-router.ts [--messages 1000000] [--seed 1]
  */
-import { createServer, METHODS, type IncomingMessage } from 'node:http';
-import { Duplex } from 'node:stream';
 import { parseArgs } from 'node:util';
-import { BodyReader, Framing } from '#router/body-reader.ts';
-import { INCOMPLETE, MALFORMED, readRequestHead, RequestHead } from '#router/request-head.ts';
+import type { Direction } from './fuzz/direction.ts';
+import { generator, mutate } from './fuzz/mutations.ts';
+import { requests } from './fuzz/requests.ts';
+import { responses } from './fuzz/responses.ts';
+
+const MAX_FINDINGS = 20;
 
 const { values } = parseArgs({
   options: { messages: { type: 'string', default: '1000000' }, seed: { type: 'string', default: '1' } },
 });
 
-const SEEDS = [
-  'GET / HTTP/1.1\r\nHost: a.test\r\n\r\n',
-  'POST /p?q HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\nhello',
-  'POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nA;x=y\r\n0123456789\r\n0\r\n\r\n',
-  'PUT / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n3\r\nabc\r\n0\r\nX: 1\r\n\r\n',
-  'GET /1 HTTP/1.1\r\nHost: a.test\r\n\r\nGET /2 HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n',
-  'POST / HTTP/1.0\r\nHost: a.test\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nabGET /next HTTP/1.0\r\nHost: a.test\r\n\r\n',
-  'OPTIONS * HTTP/1.1\r\nHost: a.test:80\r\nX-A: b\tc\r\nCookie: a=b; c=d\r\n\r\n',
-  'DELETE /x HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\nExpect: 100-continue\r\nX-Empty:\r\n\r\nGET / HTTP/1.1\r\nHost: b.test\r\n\r\n',
-];
-const PIECES = [
-  '\r',
-  '\n',
-  '\r\n',
-  '\r\n\r\n',
-  ' ',
-  '\t',
-  ':',
-  ';',
-  ',',
-  '\0',
-  '\x0b',
-  '\x7f',
-  '\x80',
-  '\xff',
-  '0',
-  '00',
-  '+',
-  '-',
-  '0x',
-  '1',
-  '5',
-  'a',
-  'F',
-  '"',
-  '/',
-  '?',
-  '#',
-  '*',
-  '_',
-  'Content-Length: 5\r\n',
-  'Content-Length: 0\r\n',
-  'content-length:3\r\n',
-  'Transfer-Encoding: chunked\r\n',
-  'Transfer-Encoding: gzip, chunked\r\n',
-  'transfer-encoding:\tchunked \r\n',
-  'Transfer-Encoding : chunked\r\n',
-  ' folded\r\n',
-  'Host: c.test\r\n',
-  'Connection: close\r\n',
-  'HTTP/1.1',
-  'HTTP/1.0',
-  'http://a.test',
-  '0\r\n\r\n',
-  '5\r\nhello\r\n',
-  'GET / HTTP/1.1\r\nHost: x\r\n\r\n',
-  'chunked',
-  'identity',
-  'Content-Length',
-  '\xc2\xa0',
-];
-
-/** A small generator (mulberry32): the same seed gives the same run on every machine. */
-function generator(seed: number): (below: number) => number {
-  let state = seed >>> 0;
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) % below;
-  };
+for (const [name, direction] of Object.entries({ requests, responses })) {
+  if ((await fuzz(name, direction)) > 0) process.exitCode = 1;
 }
 
-function mutate(random: (below: number) => number): string {
-  let text = SEEDS[random(SEEDS.length)] ?? '';
-  for (let changes = 1 + random(3); changes > 0; changes--) {
-    const at = random(text.length + 1);
-    const piece = PIECES[random(PIECES.length)] ?? '';
-    switch (random(6)) {
-      case 0:
-        text = text.slice(0, at) + piece + text.slice(at);
-        break;
-      case 1:
-        text = text.slice(0, at) + text.slice(at + 1 + random(4));
-        break;
-      case 2:
-        text = text.slice(0, at) + String.fromCharCode(random(256)) + text.slice(at + 1);
-        break;
-      case 3:
-        text = text.slice(0, at) + piece + text.slice(at + piece.length);
-        break;
-      case 4: {
-        const lineStart = text.lastIndexOf('\r\n', at) + 2;
-        text = text.slice(0, lineStart) + piece + text.slice(lineStart);
-        break;
-      }
-      default: {
-        const end = at + random(20);
-        text = text.slice(0, end) + text.slice(at, end) + text.slice(end);
-      }
+/** Returns how many messages were read in two ways. */
+async function fuzz(name: string, direction: Direction): Promise<number> {
+  const random = generator(Number(values.seed));
+  const total = Number(values.messages);
+  let accepted = 0;
+  let cleaned = 0;
+  let findings = 0;
+  for (let n = 0; n < total && findings < MAX_FINDINGS; n++) {
+    const text = mutate(direction.seeds, random);
+    if (!direction.isAccepted(text)) continue;
+    accepted++;
+    const result = await direction.compare(text);
+    if (result === 'same') continue;
+    if (result === 'cleaned') {
+      cleaned++;
+      continue;
     }
+    findings++;
+    console.log(`finding (seed ${values.seed}, ${name} ${n}): ${JSON.stringify(text)}`);
+    console.log(`  ours ${JSON.stringify(result.ours)}\n  llhttp ${JSON.stringify(result.theirs)}`);
   }
-  return text;
-}
-
-interface Message {
-  method: string;
-  body: string;
-}
-
-interface Reading {
-  messages: Message[];
-  /** The complete messages as they are sent on: chunk extensions cut out, trailers cleaned. */
-  forwarded: string;
-}
-
-/** How we read it: the complete messages before the end or the first fault. */
-function readOurs(text: string): Reading {
-  const messages: Message[] = [];
-  let forwarded = '';
-  const known = new Set(METHODS);
-  const bytes = Buffer.from(text, 'latin1');
-  let at = 0;
-  while (at < text.length) {
-    const head = new RequestHead();
-    const bodyAt = readRequestHead(text, at, head);
-    if (bodyAt === MALFORMED) return { messages, forwarded };
-    if (bodyAt === INCOMPLETE) return { messages, forwarded };
-    // llhttp knows a list of methods, we take any token: of others there is nothing to compare.
-    if (!known.has(head.method)) return { messages, forwarded };
-    const body = new BodyReader();
-    if (head.isChunked) body.begin(Framing.chunked, -1, true);
-    else if (head.contentLength > 0) body.begin(Framing.length, head.contentLength, true);
-    else body.begin(Framing.none, -1, true);
-    let payload = '';
-    at = bodyAt;
-    if (!body.isDone) {
-      at = body.read(bytes, bodyAt, bytes.length);
-      for (let r = 0; r < body.ranges.length; r += 2) payload += text.slice(body.ranges[r], body.ranges[r + 1]);
-    }
-    if (body.fault !== '') return { messages, forwarded };
-    if (!body.isDone) return { messages, forwarded };
-    messages.push({ method: head.method, body: payload });
-    forwarded +=
-      `${head.method} ${head.target} HTTP/1.1\r\nHost: ${head.hostLine}\r\n${head.kept}\r\n` +
-      forwardedBody(head, bytes, bodyAt);
-    // Neither of us has to look at what comes behind a request that ends the connection.
-    if (!head.mayKeepAlive || head.upgrade !== '') return { messages, forwarded };
-  }
-  return { messages, forwarded };
-}
-
-function forwardedBody(head: RequestHead, bytes: Buffer, from: number): string {
-  const body = new BodyReader();
-  body.begin(head.isChunked ? Framing.chunked : Framing.length, Math.max(0, head.contentLength), false);
-  body.read(bytes, from, bytes.length);
-  let text = '';
-  for (let r = 0; r < body.ranges.length; r += 2) text += bytes.toString('latin1', body.ranges[r], body.ranges[r + 1]);
-  return text + body.tail;
-}
-
-class Pipe extends Duplex {
-  override _read(): void {
-    // Only what the harness pushes is read.
-  }
-
-  override _write(_chunk: unknown, _encoding: string, done: () => void): void {
-    done();
-  }
-}
-
-/** How llhttp reads it, through a server of node:http on a pipe. */
-async function readTheirs(text: string): Promise<Message[]> {
-  const messages: Message[] = [];
-  server.removeAllListeners('request');
-  const onRequest = (request: IncomingMessage, response: { end(): void }): void => {
-    const message: Message = { method: request.method ?? '', body: '' };
-    request.on('data', (chunk: Buffer) => (message.body += chunk.toString('latin1')));
-    request.on('end', () => {
-      messages.push(message);
-      response.end();
-    });
-    request.on('error', () => undefined);
-  };
-  server.on('request', onRequest);
-  const pipe = new Pipe();
-  pipe.on('error', () => undefined);
-  server.emit('connection', pipe);
-  pipe.push(Buffer.from(text, 'latin1'));
-  for (let turn = 0; turn < 12; turn++) await new Promise((resolve) => setImmediate(resolve));
-  pipe.destroy();
-  return messages;
-}
-
-const server = createServer({
-  keepAliveTimeout: 0,
-  requestTimeout: 0,
-  headersTimeout: 0,
-  connectionsCheckingInterval: 1 << 30,
-  requireHostHeader: false,
-  highWaterMark: 1 << 20,
-});
-server.on('clientError', () => undefined);
-for (const event of ['checkContinue', 'checkExpectation']) {
-  server.on(
-    event,
-    (request: IncomingMessage, response: { end(): void }) => void server.emit('request', request, response),
-  );
-}
-server.on('upgrade', () => undefined);
-
-function isSame(ours: readonly Message[], theirs: readonly Message[]): boolean {
-  return ours.every((message, at) => theirs[at]?.method === message.method && theirs[at]?.body === message.body);
-}
-
-const random = generator(Number(values.seed));
-const total = Number(values.messages);
-let accepted = 0;
-let findings = 0;
-let cleaned = 0;
-for (let n = 0; n < total; n++) {
-  const text = mutate(random);
-  const ours = readOurs(text);
-  if (ours.messages.length === 0) continue;
-  accepted++;
-  if (isSame(ours.messages, await readTheirs(text))) continue;
-  // What llhttp refuses of it has to be gone from what is sent on.
-  if (isSame(ours.messages, await readTheirs(ours.forwarded))) {
-    cleaned++;
-    continue;
-  }
-  findings++;
   console.log(
-    `finding (seed ${values.seed}, message ${n}): ${JSON.stringify(text)}\n  ours ${JSON.stringify(ours)}\n  llhttp ${JSON.stringify(await readTheirs(text))}`,
+    `${total} ${name}, seed ${values.seed}: ${accepted} accepted by us, ${cleaned} of them by llhttp only after cleaning, ${findings} read differently`,
   );
-  if (findings >= 20) break;
+  return findings;
 }
-console.log(
-  `${total} messages, seed ${values.seed}: ${accepted} accepted by us, ${cleaned} of them only after cleaning by llhttp, ${findings} read differently`,
-);
-process.exitCode = findings === 0 ? 0 : 1;

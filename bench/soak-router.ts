@@ -1,13 +1,14 @@
 /**
- * Mixed abuse against a router in a process of its own: resident size and open files must not grow. Prints a line an interval and
+ * Mixed abuse (slow heads, aborted uploads, half-closed peers, floods, upgrades, HTTP/2) against a router in a process of its own: resident size and open files must not grow. Prints a line an interval and
  * fails when the second half of the run is above the first by more than a tenth, or sockets stay behind.
  *
  *   node bench/soak-router.ts [--seconds 60]
  */
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { connect as connectHttp2, constants } from 'node:http2';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,14 +16,22 @@ import { parseArgs } from 'node:util';
 import { Bus } from '#bus/bus.ts';
 import { routerRegister } from '#contracts/router.ts';
 import { silentLog } from '#kernel/log.ts';
+import { nodeFlags } from '#platform/node-flags.ts';
 import { freePort } from '#testing/free-port.ts';
 import { TestNats } from '#testing/nats.ts';
 
 const { values } = parseArgs({ options: { seconds: { type: 'string', default: '60' } } });
 const H = 'Host: soak.test\r\n';
 const PARALLEL = 24;
+const { NGHTTP2_CANCEL } = constants;
 
 const GOOD = `GET / HTTP/1.1\r\n${H}\r\n`;
+/** A head that comes a byte at a time, for as long as it may. */
+const TRICKLE = `GET / HTTP/1.1\r\n${H}X-Slow: ${'z'.repeat(500)}`;
+const TRICKLE_INTERVAL_MS = 100;
+const SLOW_CLIENTS = 50;
+const HTTP2_CLIENTS = 3;
+
 /** What a client says, and whether it leaves by a reset, by an end, or when the router ends. */
 const ABUSES: [text: () => string, leave: 'reset' | 'end' | 'wait'][] = [
   [() => GOOD.repeat(20), 'end'],
@@ -38,6 +47,15 @@ const ABUSES: [text: () => string, leave: 'reset' | 'end' | 'wait'][] = [
   [() => `GET /die HTTP/1.1\r\n${H}\r\n`, 'wait'],
   [() => `GET /big HTTP/1.1\r\n${H}\r\n`, 'reset'],
   [() => `GET / HTTP/1.1\r\nHost: ${Math.random()}.test\r\n\r\n`.repeat(30), 'end'],
+  // A connection and nothing else, and a TLS greeting to the wrong door.
+  [() => '', 'reset'],
+  [() => '', 'end'],
+  [() => '\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03', 'wait'],
+  // Its side ended: before the answer, in the midst of a head, of a body, of a tunnel.
+  [() => GOOD, 'end'],
+  [() => 'GET / HTTP/1.1\r\nHo', 'end'],
+  [() => `POST / HTTP/1.1\r\n${H}Transfer-Encoding: chunked\r\n\r\nff\r\nhalf`, 'end'],
+  [() => `GET /half HTTP/1.1\r\n${H}\r\n`, 'wait'],
   [() => String.fromCharCode(...Array.from({ length: 300 }, () => Math.floor(Math.random() * 256))), 'wait'],
 ];
 
@@ -46,10 +64,32 @@ await using nats = await TestNats.start();
 const backend = createServer({ allowHalfOpen: true }, serveBackend).listen(0, '127.0.0.1');
 await once(backend, 'listening');
 const port = await freePort();
+const tlsPort = await freePort();
+const [cert_file, key_file] = [join(folder, 'soak.crt'), join(folder, 'soak.key')];
+execFileSync(
+  'openssl',
+  [
+    'req',
+    '-x509',
+    '-newkey',
+    'ec',
+    '-pkeyopt',
+    'ec_paramgen_curve:prime256v1',
+    '-nodes',
+    '-subj',
+    '/CN=soak.test',
+    '-keyout',
+    key_file,
+    '-out',
+    cert_file,
+  ],
+  { stdio: 'ignore' },
+);
 const config = {
   host: '127.0.0.1',
   port,
   nats_servers: [nats.url],
+  tls: { port: tlsPort, certificates: [{ cert_file, key_file }] },
   start_response_delay_s: 0,
   status: { port: 0, user: 'a', password: 'b' },
   timeouts: { request_head_s: 1, request_body_idle_s: 1, linger_s: 1 },
@@ -60,7 +100,7 @@ const config = {
 await writeFile(join(folder, 'router.yml'), JSON.stringify(config));
 const router = spawn(
   process.execPath,
-  [join(import.meta.dirname, 'router-serve.ts'), 'router', join(folder, 'router.yml')],
+  [...nodeFlags('router'), join(import.meta.dirname, 'router-serve.ts'), 'router', join(folder, 'router.yml')],
   { stdio: 'inherit' },
 );
 try {
@@ -103,7 +143,16 @@ async function soak(pid: number): Promise<void> {
       await abuse(text(), leave);
     }
   });
+  const slow = Array.from({ length: SLOW_CLIENTS }, async () => {
+    while (performance.now() < end_ms) await trickle();
+  });
+  const over = new AbortController();
+  const http2 = Array.from({ length: HTTP2_CLIENTS }, async () => {
+    while (!over.signal.aborted) await abuseHttp2();
+  });
   await Promise.all(abusers);
+  over.abort();
+  await Promise.all([...slow, ...http2]);
   clearInterval(watch);
   await sleep(4000);
   const half = Math.floor(sizes.length / 2);
@@ -130,12 +179,46 @@ async function abuse(text: string, leave: 'reset' | 'end' | 'wait'): Promise<voi
   clearTimeout(limit);
 }
 
+async function trickle(): Promise<void> {
+  const socket = connect({ port, host: '127.0.0.1' });
+  socket.on('error', () => undefined);
+  socket.resume();
+  let said = 0;
+  const timer = setInterval(() => socket.write(TRICKLE[said++ % TRICKLE.length] ?? ''), TRICKLE_INTERVAL_MS);
+  await once(socket, 'close');
+  clearInterval(timer);
+}
+
+/** A session with good streams, streams reset as soon as they are open, half-sent bodies, and a sudden end. */
+async function abuseHttp2(): Promise<void> {
+  const session = connectHttp2(`https://127.0.0.1:${tlsPort}`, { rejectUnauthorized: false });
+  session.on('error', () => undefined);
+  const streams = Array.from({ length: 40 }, async (_, n) => {
+    const fields = {
+      ':authority': 'soak.test',
+      ':path': n % 5 === 0 ? '/big' : '/',
+      ':method': n % 3 === 0 ? 'POST' : 'GET',
+    };
+    const stream = session.request(fields, { endStream: false });
+    stream.on('error', () => undefined);
+    stream.resume();
+    if (n % 3 === 0) stream.write('x'.repeat(20_000));
+    if (n % 2 === 0) stream.end();
+    else setTimeout(() => stream.close(NGHTTP2_CANCEL), n);
+    await once(stream, 'close');
+  });
+  await Promise.race([Promise.allSettled(streams), sleep(2000)]);
+  session.destroy();
+  await Promise.allSettled(streams);
+}
+
 function serveBackend(socket: Socket): void {
   socket.on('error', () => socket.destroy());
   socket.on('end', () => socket.end());
   socket.on('data', (bytes) => {
     const text = bytes.toString('latin1');
     if (text.startsWith('GET /die')) socket.destroy();
+    else if (text.startsWith('GET /half')) socket.end('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf');
     else if (text.startsWith('GET /big'))
       socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n${'b'.repeat(3_000_000)}`);
     else if (text.startsWith('GET /ws'))

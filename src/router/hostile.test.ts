@@ -7,6 +7,9 @@ const H = 'Host: evil.test\r\n';
 const POST = `POST / HTTP/1.1\r\n${H}`;
 const CHUNKED = `${POST}Transfer-Encoding: chunked\r\n\r\n`;
 
+/** Behind each message: a request that must be found where the message ends, or never. */
+const SECOND = `GET /second HTTP/1.1\r\n${H}Connection: close\r\n\r\n`;
+
 /** name, bytes, status of the answer; 200 where the backend is to hear it. */
 const MESSAGES: readonly (readonly [string, string, number])[] = [
   ['a plain request', `GET / HTTP/1.1\r\n${H}\r\n`, 200],
@@ -48,6 +51,10 @@ const MESSAGES: readonly (readonly [string, string, number])[] = [
   ['NUL in a value', `GET / HTTP/1.1\r\n${H}X-A: a\0b\r\n\r\n`, 400],
   ['NUL in a name', `GET / HTTP/1.1\r\n${H}X\0A: b\r\n\r\n`, 400],
   ['NUL in the target', `GET /\0 HTTP/1.1\r\n${H}\r\n`, 400],
+  ['a control byte in a value', `GET / HTTP/1.1\r\n${H}X-A: a\x01b\r\n\r\n`, 400],
+  ['a control byte in the method', `G\x01ET / HTTP/1.1\r\n${H}\r\n`, 400],
+  ['an escape in the target', `GET /\x1b[2J HTTP/1.1\r\n${H}\r\n`, 400],
+  ['a form feed before a value', `GET / HTTP/1.1\r\n${H}X-A:\x0ca\r\n\r\n`, 400],
   ['DEL in a value', `GET / HTTP/1.1\r\n${H}X-A: a\x7f\r\n\r\n`, 400],
   ['an empty name', `GET / HTTP/1.1\r\n${H}: x\r\n\r\n`, 400],
   ['a line without colon', `GET / HTTP/1.1\r\n${H}what\r\n\r\n`, 400],
@@ -77,6 +84,10 @@ const MESSAGES: readonly (readonly [string, string, number])[] = [
   ['a Host with a user', 'GET / HTTP/1.1\r\nHost: a@evil.test\r\n\r\n', 400],
   ['a Host that is a wildcard', 'GET / HTTP/1.1\r\nHost: *.test\r\n\r\n', 400],
   ['a Host with a strange port', 'GET / HTTP/1.1\r\nHost: evil.test:8x\r\n\r\n', 400],
+  ['a Host with a percent sign', 'GET / HTTP/1.1\r\nHost: evil%2etest\r\n\r\n', 400],
+  ['a Host with a backslash', 'GET / HTTP/1.1\r\nHost: evil.test\\@other.test\r\n\r\n', 400],
+  ['a Host with two ports', 'GET / HTTP/1.1\r\nHost: evil.test:80:81\r\n\r\n', 400],
+  ['a Host without name', 'GET / HTTP/1.1\r\nHost: :80\r\n\r\n', 400],
   ['a list of Hosts', 'GET / HTTP/1.1\r\nHost: evil.test, b.test\r\n\r\n', 400],
   ['a Host in broken brackets', 'GET / HTTP/1.1\r\nHost: [::1\r\n\r\n', 400],
   ['an absolute target that agrees with Host', `GET http://evil.test/x HTTP/1.1\r\n${H}\r\n`, 200],
@@ -123,15 +134,21 @@ describe('of hostile bytes', () => {
       const isChunked = bytes.startsWith(CHUNKED);
       const before = backend.heard.length;
       using client = new RawClient(router.port);
-      client.say(bytes);
-      if (status === 200) await client.hears(/^HTTP\/1\.1 200 /);
-      else {
-        const heard = await client.ends();
-        assert.match(heard, new RegExp(`^HTTP/1\\.1 ${status} `));
-        assert.equal([...heard.matchAll(/HTTP\/1\.1/g)].length, 1, 'nothing is read after it');
+      client.say(bytes + SECOND);
+      const heard = await client.ends();
+      assert.match(heard, new RegExp(`^HTTP/1\\.1 ${status} `));
+      const answers = [...heard.matchAll(/HTTP\/1\.1 (\d+)/g)].map((match) => Number(match[1]));
+      const reached = backend.heard.slice(before).join('');
+      if (status === 200) {
+        // Read in one way: the second request is found behind the first, once.
+        assert.deepEqual(answers, [200, 200]);
+        assert.equal(reached.split(/^GET \/second HTTP\/1\.1\r$/m).length, 2, reached);
+      } else {
+        assert.equal(answers.length, 1, 'nothing is read after it');
+        assert.ok(!reached.includes('/second'), reached);
         // What was refused by its head has reached nobody; a body is refused while it travels, and its end never arrives.
-        if (!isChunked) assert.deepEqual(backend.heard.slice(before), []);
-        else assert.ok(!backend.heard.slice(before).join('').endsWith('0\r\n\r\n'));
+        if (!isChunked) assert.equal(reached, '');
+        else assert.ok(!reached.endsWith('0\r\n\r\n'));
       }
       for (const socket of backend.sockets) socket.destroy();
     });
@@ -144,6 +161,14 @@ describe('of hostile bytes', () => {
     );
     assert.equal([...heard.matchAll(/HTTP\/1\.1/g)].length, 1);
     assert.ok(!backend.text.includes('/smuggled'));
+  });
+
+  it('nothing is read behind a request that ends its connection', async () => {
+    for (const last of [`GET /last HTTP/1.1\r\n${H}Connection: close\r\n\r\n`, `GET /last HTTP/1.0\r\n${H}\r\n`]) {
+      const heard = await talk(router.port, `${last}GET /behind HTTP/1.1\r\n${H}\r\n`);
+      assert.equal([...heard.matchAll(/HTTP\/1\.1 200/g)].length, 1);
+      assert.ok(!backend.text.includes('/behind'));
+    }
   });
 
   it('a body is never read as a request, nor a request as a body', async () => {

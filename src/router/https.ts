@@ -103,6 +103,8 @@ export class HttpsListener implements AsyncDisposable {
     this.#sessions.add(session);
     session.on('close', () => this.#sessions.delete(session));
     session.on('error', () => socket.destroy());
+    // Half an HTTP/2 connection is none: without this the session waits for as long as it may idle.
+    socket.on('end', () => session.destroy());
     session.setTimeout(this.#core.config.timeouts.frontend_idle_s * 1000, () => session.close());
     session.on('stream', (stream, headers, flags) => {
       // The lowest flag of a HEADERS frame says that no body follows.

@@ -210,7 +210,7 @@ function readFields(text: string, from: number, head: RequestHead): number {
  * Whether a field that frames is written as everybody writes it. Odd white space is allowed around its value, but not every server
  * reads it alike: such a line is written anew.
  */
-function isPlain(
+export function isPlain(
   text: string,
   line: { nameEnd: number; valueStart: number; valueEnd: number; lineEnd: number },
 ): boolean {

@@ -1,7 +1,7 @@
 /** The head of an HTTP/1.x response from a backend, read as strictly as a request's. Text is latin1, one character a byte. */
 import { COLON, CR, IS_FIELD, IS_TOKEN, LF, SP, TAB, isDigit } from './bytes.ts';
 import { Field, fieldAt, isEndToEnd } from './header-names.ts';
-import { INCOMPLETE, MALFORMED, readLength, withoutFields } from './request-head.ts';
+import { INCOMPLETE, isPlain, MALFORMED, readLength, withoutFields } from './request-head.ts';
 
 export class ResponseHead {
   status = 0;
@@ -59,6 +59,7 @@ function fail(head: ResponseHead, fault: string): number {
 function readFields(text: string, from: number, head: ResponseHead): number {
   const length = text.length;
   let i = from;
+  let framing = '';
   let runStart = from;
   let connection = '';
   head.mayKeepAlive = !head.isHttp10;
@@ -94,6 +95,8 @@ function readFields(text: string, from: number, head: ResponseHead): number {
         if (contentLength < 0) return fail(head, 'malformed Content-Length');
         if (head.contentLength >= 0) return fail(head, 'more than one Content-Length');
         head.contentLength = contentLength;
+        isKept = isPlain(text, { nameEnd, valueStart, valueEnd, lineEnd: i });
+        if (!isKept) framing = `Content-Length: ${contentLength}\r\n`;
         break;
       }
       case Field.transferEncoding:
@@ -101,6 +104,8 @@ function readFields(text: string, from: number, head: ResponseHead): number {
           return fail(head, 'unsupported Transfer-Encoding');
         }
         head.isChunked = true;
+        isKept = isPlain(text, { nameEnd, valueStart, valueEnd, lineEnd: i });
+        if (!isKept) framing = 'Transfer-Encoding: chunked\r\n';
         break;
       case Field.connection:
         connection =
@@ -128,6 +133,7 @@ function readFields(text: string, from: number, head: ResponseHead): number {
       runStart = i;
     }
   }
+  head.kept += framing;
   if (head.isChunked && head.contentLength >= 0) return fail(head, 'both Content-Length and Transfer-Encoding');
   if (connection !== '') applyConnection(head, connection);
   return i;

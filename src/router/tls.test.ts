@@ -191,6 +191,19 @@ describe('the router over TLS', () => {
     session.destroy();
   });
 
+  it('lets go of an HTTP/2 connection whose client has ended its side, and refuses extended CONNECT', async () => {
+    const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: ['h2'] });
+    await once(socket, 'secureConnect');
+    socket.resume();
+    // Preface and an empty SETTINGS frame, and no more.
+    socket.end(Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0', 'latin1'));
+    await once(socket, 'close');
+    const session = await http2();
+    const answer = await ask(session, { ':method': 'CONNECT', ':authority': 'h2.test:80' });
+    assert.deepEqual([answer.headers[':status'], session.remoteSettings.enableConnectProtocol], [400, false]);
+    session.destroy();
+  });
+
   const grpc = (server: Http2Server | Http2SecureServer): void => {
     server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
       let body = '';
