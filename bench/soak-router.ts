@@ -65,6 +65,7 @@ const backend = createServer({ allowHalfOpen: true }, serveBackend).listen(0, '1
 await once(backend, 'listening');
 const port = await freePort();
 const tlsPort = await freePort();
+const statusPort = await freePort();
 const [cert_file, key_file] = [join(folder, 'soak.crt'), join(folder, 'soak.key')];
 execFileSync(
   'openssl',
@@ -91,7 +92,7 @@ const config = {
   nats_servers: [nats.url],
   tls: { port: tlsPort, certificates: [{ cert_file, key_file }] },
   start_response_delay_s: 0,
-  status: { port: 0, user: 'a', password: 'b' },
+  status: { port: statusPort, user: 'a', password: 'b' },
   timeouts: { request_head_s: 1, request_body_idle_s: 1, linger_s: 1 },
   limits: { request_head_bytes: 65_536 },
   logging: { access_log_file: '/dev/null' },
@@ -133,7 +134,11 @@ async function soak(pid: number): Promise<void> {
   const watch = setInterval(
     () => {
       sizes.push(residentMb(pid));
-      console.log(`${count} abuses, ${sizes.at(-1)?.toFixed(0)} MB, ${files(pid)} open files`);
+      void heapMb().then((heap) => {
+        console.log(
+          `${count} abuses, ${sizes.at(-1)?.toFixed(0)} MB (heap ${heap.toFixed(0)}), ${files(pid)} open files`,
+        );
+      });
     },
     (seconds * 1000) / 12,
   );
@@ -238,6 +243,13 @@ async function isUp(): Promise<boolean> {
 
 async function sleep(ms: number): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** What V8 holds, garbage included. */
+async function heapMb(): Promise<number> {
+  const authorization = `Basic ${Buffer.from('a:b').toString('base64')}`;
+  const text = await (await fetch(`http://127.0.0.1:${statusPort}/metrics`, { headers: { authorization } })).text();
+  return Number(/^nodejs_heap_size_used_bytes (\S+)$/m.exec(text)?.[1] ?? 0) / 1048576;
 }
 
 function files(pid: number): number {

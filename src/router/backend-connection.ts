@@ -229,14 +229,17 @@ export class BackendConnection implements Backend, Swept {
     if (user === undefined) this.socket.destroy();
     else if (!this.isTunnel) {
       this.destroy();
-      user.onBackendClosed(this, 'reset', true);
+      user.onBackendClosed(this, this.#fault, true);
     } else {
       user.onBackendClosed(this, 'reset', true);
     }
   }
 
   #onError(error: Error): void {
-    if (this.endpoint.isTls && !this.isReady) this.#fault = faultOfTls(error, this.#fault);
+    if (!this.endpoint.isTls) return;
+    const fault = faultOfTls(error, this.#fault);
+    // In TLS 1.3 an endpoint says only after the handshake that it wants a certificate.
+    if (!this.isReady || fault === 'tls_client_cert_required') this.#fault = fault;
   }
 
   #onClose(): void {

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, readFileSync } from 'node:fs';
 import {
   connect as connectHttp2,
   createServer as createHttp2Server,
@@ -14,52 +13,15 @@ import {
   type OutgoingHttpHeaders,
 } from 'node:http2';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { connect, createServer, type TLSSocket } from 'node:tls';
 import { eventually } from '#testing/eventually.ts';
 import { portOf, RawBackend, talk, TestRouter } from './testing.ts';
+import { Certificates } from './testing-certificates.ts';
 
 const ok = (body: string, more = ''): string =>
   `HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n${more}\r\n${body}`;
-
-/** Self-signed certificates of a folder of its own. */
-class Certificates implements Disposable {
-  readonly folder = mkdtempSync(join(tmpdir(), 'ingot-router-tls-'));
-
-  make(name: string, ...alternatives: string[]): { cert_file: string; key_file: string } {
-    const files = { cert_file: join(this.folder, `${name}.crt`), key_file: join(this.folder, `${name}.key`) };
-    execFileSync(
-      'openssl',
-      [
-        'req',
-        '-x509',
-        '-newkey',
-        'ec',
-        '-pkeyopt',
-        'ec_paramgen_curve:prime256v1',
-        '-nodes',
-        '-days',
-        '2',
-        '-subj',
-        `/CN=${name}`,
-        '-addext',
-        `subjectAltName=${alternatives.map((one) => `DNS:${one}`).join(',')}`,
-        '-keyout',
-        files.key_file,
-        '-out',
-        files.cert_file,
-      ],
-      { stdio: 'ignore' },
-    );
-    return files;
-  }
-
-  [Symbol.dispose](): void {
-    rmSync(this.folder, { recursive: true, force: true });
-  }
-}
 
 interface Answer {
   headers: IncomingHttpHeaders & { ':status'?: number | undefined };
