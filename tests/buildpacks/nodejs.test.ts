@@ -95,6 +95,130 @@ describe('the nodejs buildpack', () => {
     assert.match(end.output, /^1s &lt;$/m);
   });
 
+  const managers: [string, Record<string, string>, RegExp][] = [
+    [
+      'yarn 1 by its lockfile',
+      {
+        'package.json': json({
+          scripts: { build: "node -e \"console.log(require('escape-html')('<'))\"", start: 'node show.js' },
+          dependencies: { ms: '2.1.3' },
+          devDependencies: { 'escape-html': '1.0.3' },
+        }),
+        'yarn.lock': `# yarn lockfile v1
+
+
+escape-html@1.0.3:
+  version "1.0.3"
+  resolved "https://registry.yarnpkg.com/escape-html/-/escape-html-1.0.3.tgz"
+  integrity sha512-NiSupZ4OeuGwr68lGIeym/ksIZMJodUGOSCZ/FSnTxcrekbvqrgdUxlJOMpijaKZVjAJrWrGs/6Jy8OMuyj9ow==
+
+ms@2.1.3:
+  version "2.1.3"
+  resolved "https://registry.yarnpkg.com/ms/-/ms-2.1.3.tgz"
+  integrity sha512-6FlzubTLZG3J2a/NVCAleEhjzq5oxgHyaCU9yYXvcLsvoVaHJq/s5xXI6/XXP6tz7R9xAOtHnSO/tXtF3WRTlA==
+`,
+        'show.js': `console.log(require('ms')(1000))`,
+      },
+      /yarn 1\.22\.\d+\n[\s\S]*\$ yarn install --frozen-lockfile[\s\S]*&lt;[\s\S]*Removing packages/,
+    ],
+    [
+      'yarn 4 by packageManager, without its Plug’n’Play',
+      {
+        'package.json': json({
+          packageManager: 'yarn@4.9.1',
+          scripts: { start: 'node show.js' },
+          dependencies: { ms: '2.1.3' },
+          devDependencies: { 'escape-html': '1.0.3' },
+        }),
+        'yarn.lock': `__metadata:
+  version: 8
+  cacheKey: 10c0
+
+"escape-html@npm:1.0.3":
+  version: 1.0.3
+  resolution: "escape-html@npm:1.0.3"
+  checksum: 10c0/524c739d776b36c3d29fa08a22e03e8824e3b2fd57500e5e44ecf3cc4707c34c60f9ca0781c0e33d191f2991161504c295e98f68c78fe7baa6e57081ec6ac0a3
+  languageName: node
+  linkType: hard
+
+"ms@npm:2.1.3":
+  version: 2.1.3
+  resolution: "ms@npm:2.1.3"
+  checksum: 10c0/d924b57e7312b3b63ad21fc5b3dc0af5e78d61a1fc7cfb5457edaf26326bf62be5307cc87ffb6862ef1c2b33b0233cdb5d4f01c4c958cc0d660948b65a287a48
+  languageName: node
+  linkType: hard
+
+"root-workspace-0b6124@workspace:.":
+  version: 0.0.0-use.local
+  resolution: "root-workspace-0b6124@workspace:."
+  dependencies:
+    escape-html: "npm:1.0.3"
+    ms: "npm:2.1.3"
+  languageName: unknown
+  linkType: soft
+`,
+        'show.js': `console.log(require('ms')(1000))`,
+      },
+      /yarn 4\.9\.1\n[\s\S]*\$ yarn workspaces focus --all --production/,
+    ],
+    [
+      'pnpm by its lockfile',
+      {
+        'package.json': json({
+          scripts: { start: 'node show.js' },
+          dependencies: { ms: '2.1.3' },
+          devDependencies: { 'escape-html': '1.0.3' },
+        }),
+        'pnpm-lock.yaml': `lockfileVersion: '9.0'
+
+settings:
+  autoInstallPeers: true
+  excludeLinksFromLockfile: false
+
+importers:
+
+  .:
+    dependencies:
+      ms:
+        specifier: 2.1.3
+        version: 2.1.3
+    devDependencies:
+      escape-html:
+        specifier: 1.0.3
+        version: 1.0.3
+
+packages:
+
+  escape-html@1.0.3:
+    resolution: {integrity: sha512-NiSupZ4OeuGwr68lGIeym/ksIZMJodUGOSCZ/FSnTxcrekbvqrgdUxlJOMpijaKZVjAJrWrGs/6Jy8OMuyj9ow==}
+
+  ms@2.1.3:
+    resolution: {integrity: sha512-6FlzubTLZG3J2a/NVCAleEhjzq5oxgHyaCU9yYXvcLsvoVaHJq/s5xXI6/XXP6tz7R9xAOtHnSO/tXtF3WRTlA==}
+
+snapshots:
+
+  escape-html@1.0.3: {}
+
+  ms@2.1.3: {}
+`,
+        'show.js': `console.log(require('ms')(1000))`,
+      },
+      /pnpm 10\.\d+\.\d+\n[\s\S]*\$ pnpm install --frozen-lockfile/,
+    ],
+  ];
+  for (const [what, files, expected] of managers) {
+    it(`installs by ${what}`, async () => {
+      await using sandbox = await warmSandbox();
+      await sandbox.place(files);
+      const { status, output, start } = await sandbox.stage(['nodejs']);
+      assert.equal(status, 0, output);
+      assert.match(output, expected);
+      assert.match((await sandbox.runToEnd(start ?? 'exit 99')).output, /^1s$/m);
+      const missing = await sandbox.runToEnd(`node -e "require('escape-html')"`);
+      assert.match(missing.output, /Cannot find module 'escape-html'/);
+    });
+  }
+
   it('gives what it built to the staticfile buildpack after it', async () => {
     await using sandbox = await warmSandbox();
     await sandbox.place({

@@ -54,6 +54,68 @@ describe('the python buildpack', () => {
   });
 });
 
+describe('the python buildpack installs what is locked, without what is for development, by', () => {
+  const bottle = '27569ab8d1332fbba3e400b3baab2227ab4efb4882ff147af05a7c00ed73409c';
+  const iniconfig = 'b6a85871a79d2e3b22d2d1b94ac2824226a63c6b741c88f7ae975f18b6778374';
+  const project =
+    '[project]\nname = "own"\nversion = "1.0"\nrequires-python = ">=3.11"\ndependencies = ["bottle==0.13.2"]\n';
+  const wheel = (path: string, sha256: string) =>
+    `wheels = [{ url = "https://files.pythonhosted.org/packages/${path}", hash = "sha256:${sha256}" }]`;
+  const poetryPackage = (name: string, version: string, groups: string, sha256: string) =>
+    `[[package]]\nname = "${name}"\nversion = "${version}"\n${groups}files = [{file = "${name}.whl", hash = "sha256:${sha256}"}]\n`;
+  const poetryLock = (main: string, dev: string) =>
+    `${poetryPackage('bottle', '0.13.2', main, bottle)}${poetryPackage('iniconfig', '2.0.0', dev, iniconfig)}`;
+  const cases: [string, Record<string, string>][] = [
+    [
+      'uv',
+      {
+        'pyproject.toml': `${project}[dependency-groups]\ndev = ["iniconfig==2.0.0"]\n`,
+        'uv.lock': `version = 1
+requires-python = ">=3.11"
+[[package]]
+name = "bottle"
+version = "0.13.2"
+source = { registry = "https://pypi.org/simple" }
+${wheel('7e/0a/a5260c758ff813acc6967344339aa7ba15f815575f4d49141685c4345d39/bottle-0.13.2-py2.py3-none-any.whl', bottle)}
+[[package]]
+name = "iniconfig"
+version = "2.0.0"
+source = { registry = "https://pypi.org/simple" }
+${wheel('ef/a6/62565a6e1cf69e10f5727360368e451d4b7f58beeac6173dc9db836a5b46/iniconfig-2.0.0-py3-none-any.whl', iniconfig)}
+[[package]]
+name = "own"
+version = "1.0"
+source = { virtual = "." }
+dependencies = [{ name = "bottle" }]
+[package.dev-dependencies]
+dev = [{ name = "iniconfig" }]
+`,
+      },
+    ],
+    ['Poetry 2', { 'pyproject.toml': project, 'poetry.lock': poetryLock('groups = ["main"]\n', 'groups = ["dev"]\n') }],
+    [
+      'an older Poetry, whose lock names no groups',
+      {
+        'pyproject.toml':
+          '[tool.poetry.dependencies]\npython = "^3.11"\nBottle = "0.13.2"\n[tool.poetry.group.dev.dependencies]\niniconfig = "2.0.0"\n',
+        'poetry.lock': poetryLock('', ''),
+      },
+    ],
+  ];
+  for (const [what, files] of cases) {
+    it(what, { skip }, async () => {
+      await using sandbox = await Sandbox.create();
+      await sandbox.place(files);
+      const { status, output } = await sandbox.stage(['python']);
+      assert.equal(status, 0, output);
+      const seen = await sandbox.runToEnd(
+        'python -c "import bottle; print(bottle.__version__)"; python -c "import iniconfig"',
+      );
+      assert.match(seen.output, /^0\.13\.2\n[\s\S]*No module named 'iniconfig'/);
+    });
+  }
+});
+
 describe('staging by the python buildpack fails and says why when', () => {
   const cases: [string, Record<string, string>, Record<string, string>, RegExp][] = [
     [
@@ -67,6 +129,15 @@ describe('staging by the python buildpack fails and says why when', () => {
       { 'requirements.txt': 'flask\n' },
       { PIP_INDEX_URL: 'http://127.0.0.1:9/simple', PIP_RETRIES: '0' },
       /No matching distribution found for flask(.*\n)*.*pip install -r requirements\.txt failed/,
+    ],
+    [
+      'a digest is not the one that was locked',
+      {
+        'pyproject.toml': '',
+        'poetry.lock': `[[package]]\nname = "bottle"\nversion = "0.13.2"\ngroups = ["main"]\nfiles = [{hash = "sha256:${'0'.repeat(64)}"}]\n`,
+      },
+      {},
+      /DO NOT MATCH THE HASHES[\s\S]*failed: its output is above/,
     ],
     ['the Pipfile cannot be read', { Pipfile: '[packages' }, {}, /Pipfile cannot be read: Expected ']'/],
   ];

@@ -286,7 +286,9 @@ def choose(versions, alternatives, node=None, prefer=None):
 def install(name, wanted, cache, target, node=None, prefer=None):
     """The registry is asked first; what is cached serves when it has the exact version asked for, or nothing answers."""
     os.makedirs(cache, exist_ok=True)
-    known = os.path.join(cache, f"{name}.json")
+    # A scope's slash is no folder, and `yarn` must not be taken for the beginning of `yarn-x`.
+    stem = name.replace("/", "+")
+    known = os.path.join(cache, f"{stem}.json")
     # With something to fall back on there is less to wait for.
     registry = Registry(tries=2 if os.path.exists(known) else TRIES)
     try:
@@ -304,11 +306,11 @@ def install(name, wanted, cache, target, node=None, prefer=None):
     if version is None:
         newest = choose(versions, parse_range("*"))
         raise Fault(f"no version of {name} at {registry.url} satisfies `{wanted}` (newest there: {newest})")
-    archive = os.path.join(cache, f"{name}-{version}.tgz")
+    archive = os.path.join(cache, f"{stem}-{version}.tgz")
     if not os.path.exists(archive) or not is_whole(archive, versions[version]["dist"]):
         registry.fetch(versions[version], archive)
     for other in os.listdir(cache):
-        if other.startswith(f"{name}-") and other != os.path.basename(archive):
+        if re.match(re.escape(stem) + r"-\d.*\.tgz$", other) and other != os.path.basename(archive):
             os.remove(os.path.join(cache, other))
     with open(known, "w", encoding="utf-8") as file:
         entry = versions[version]
