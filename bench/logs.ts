@@ -1,6 +1,7 @@
 /**
- * Figures of the loggregator, in less than a minute: lines per second from an emitter over a real nats-server to the store, with what
- * was lost; what a reader's request costs meanwhile; and how long a search through millions of lines of one app takes.
+ * Figures of the loggregator, in about a minute: lines per second from an emitter over a real nats-server to the store, with what was
+ * lost; what a reader's request costs meanwhile; how soon a line is at who follows the app, alone and beside an app that writes 20,000
+ * lines a second; and how long a search through millions of lines of one app takes.
  *
  *   node bench/logs.ts [seconds of load = 6] [millions of lines to search = 10]
  */
@@ -18,6 +19,7 @@ import type { Entry, Origin } from '#loggregator/chunk.ts';
 import { ALL_KINDS, kindBits } from '#loggregator/found.ts';
 import { Intake } from '#loggregator/intake.ts';
 import { LogStore } from '#loggregator/store.ts';
+import { TestLoggregator } from '#loggregator/testing.ts';
 import type { SearchTerms } from '#loggregator/text-search.ts';
 import { TestNats } from '#testing/nats.ts';
 
@@ -48,7 +50,10 @@ async function withStore(work: (store: LogStore) => Promise<void>): Promise<void
 }
 
 /** The other process of the load: as many lines as it is told, at a rate. */
-async function emit(url: string, { rate, seconds }: { rate: number; seconds: number }): Promise<void> {
+async function emit(
+  url: string,
+  { rate, seconds, only }: { rate: number; seconds: number; only: string | undefined },
+): Promise<void> {
   await using bus = await Bus.connect({ servers: [url], name: 'bench', log: silentLog });
   await using emitter = new LogEmitter({ publisher: bus });
   const origin = { instance_id: '0', source_type: 'APP/PROC/WEB', type: 'OUT' } as const;
@@ -61,7 +66,7 @@ async function emit(url: string, { rate, seconds }: { rate: number; seconds: num
     const due = Math.min(elapsed_s * rate, sent + 5_000);
     for (; sent < due; sent++) {
       // One source is loud, the rest share the other half.
-      const source_id = sent % 2 === 0 ? 'loud' : `app-${sent % SOURCES}`;
+      const source_id = only ?? (sent % 2 === 0 ? 'loud' : `app-${sent % SOURCES}`);
       emitter.emit({ ...origin, tags, source_id, payload: text(sent) });
     }
     await bus.flush();
@@ -110,6 +115,64 @@ async function benchIntake(seconds: number, rate: number): Promise<void> {
     console.log(`        ${((user + system) / 10_000 / done.seconds).toFixed(0)} % of a core, ${rss()} MB resident`);
     console.log(`        a neighbour's read: median ${at(read_ms, 0.5)} ms, 99th ${at(read_ms, 0.99)} ms`);
   });
+}
+
+/** How soon after it was written a line of one app is at its reader, while another app writes at a rate. */
+async function latencies(
+  test: TestLoggregator,
+  { rate, seconds }: { rate: number; seconds: number },
+): Promise<number[]> {
+  const authorization = await test.neighbours.bearer('admin', ['doppler.firehose']);
+  const abort = new AbortController();
+  const response = await fetch(`${test.url}/v2/read?log&source_id=neighbour`, {
+    headers: { authorization },
+    signal: abort.signal,
+  });
+  const took: number[] = [];
+  const reading = (async () => {
+    let text = '';
+    for await (const bytes of response.body ?? []) {
+      text += Buffer.from(bytes as Uint8Array).toString();
+      const events = text.split('\n\n');
+      text = events.pop() ?? '';
+      for (const event of events.filter((one) => one.startsWith('data: '))) {
+        const { batch } = JSON.parse(event.slice(6)) as { batch: { log?: { payload: string } }[] };
+        for (const { log } of batch) {
+          if (log) took.push(performance.now() - Number(Buffer.from(log.payload, 'base64').toString()));
+        }
+      }
+    }
+  })().catch(() => {});
+  const loud =
+    rate > 0 ? fork(import.meta.filename, ['--emit', test.nats.url, String(rate), String(seconds), 'loud']) : undefined;
+  // As every component has it: a batch waits for others up to 100 ms.
+  await using emitter = new LogEmitter({ publisher: test.bus });
+  const origin = { source_id: 'neighbour', instance_id: '0', source_type: 'APP/PROC/WEB', type: 'OUT' } as const;
+  for (const end = performance.now() + seconds * 1000; performance.now() < end;) {
+    emitter.emit({ ...origin, payload: String(performance.now()) });
+    await new Promise((resolve) => setTimeout(resolve, 23));
+  }
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  abort.abort();
+  await reading;
+  if (loud && loud.exitCode === null) await new Promise((resolve) => loud.once('exit', resolve));
+  return took;
+}
+
+async function benchLatency(seconds: number): Promise<void> {
+  await using test = await TestLoggregator.start();
+  const alone = await latencies(test, { rate: 0, seconds });
+  const beside = await latencies(test, { rate: 20_000, seconds });
+  for (const [what, values] of [
+    ['alone', alone],
+    ['beside an app of 20,000 lines/s', beside],
+  ] as const) {
+    console.log(
+      `follow: a line is at its reader after ${at(values, 0.5)} ms, 99th ${at(values, 0.99)} ms, ${what} (${values.length} lines)`,
+    );
+  }
+  const ratio = (part: number): string => (Number(at(beside, part)) / Number(at(alone, part))).toFixed(2);
+  console.log(`        the neighbour costs: median × ${ratio(0.5)}, 99th × ${ratio(0.99)}; ${rss()} MB resident`);
 }
 
 async function benchSearch(millions: number): Promise<void> {
@@ -171,9 +234,10 @@ const rss = (): string => (process.memoryUsage.rss() / MB).toFixed(0);
 
 const [first, ...rest] = process.argv.slice(2);
 if (first === '--emit') {
-  await emit(rest[0] ?? '', { rate: Number(rest[1]), seconds: Number(rest[2]) });
+  await emit(rest[0] ?? '', { rate: Number(rest[1]), seconds: Number(rest[2]), only: rest[3] });
 } else {
   const seconds = Number(first ?? 6);
   await benchIntake(seconds, 100_000);
+  await benchLatency(seconds);
   await benchSearch(Number(rest[0] ?? 10));
 }
