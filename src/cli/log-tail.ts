@@ -20,10 +20,13 @@ export interface LogLine {
   text: string;
 }
 
-const POLL_MS = 250;
+const POLL_MS = 100;
+const PAGE = 1000;
 const MAX_ERRORS = 5;
-/** The newest lines are held back a little: those of several emitters come in by and by, and order is worth the wait. */
-const SETTLE_NS = 300_000_000n;
+/** The newest lines are held back a little: those of several emitters come in by and by, and order is worth that wait. */
+const SETTLE_NS = 100_000_000n;
+/** So far back is looked again for lines that came in later than others of their time. */
+const OVERLAP_NS = 1_000_000_000n;
 
 async function read(cf: Cf, app_guid: string, query: Record<string, string | number | undefined>): Promise<LogLine[]> {
   const url = `${cf.session.data.LogCacheEndPoint}/api/v1/read/${app_guid}`;
@@ -58,17 +61,28 @@ export async function* tailLogs(
   options: { from_ns: bigint; signal: AbortSignal; search?: string | undefined },
 ): AsyncGenerator<LogLine> {
   let next = options.from_ns;
+  /** What was shown of the time that is looked at again. */
+  const shown = new Map<string, bigint>();
+  let isBurst = false;
   let faults = 0;
   // When asked to stop, what was held back is shown first.
   for (let isLast = false; ;) {
     try {
-      const lines = await read(cf, app_guid, { start_time: next.toString(), limit: 1000, q: options.search });
+      // In a burst the time before is a page of its own, and looking at it again would be all that is done.
+      const from_ns = isBurst ? next : latest(options.from_ns, next - OVERLAP_NS);
+      const lines = await read(cf, app_guid, { start_time: from_ns.toString(), limit: PAGE, q: options.search });
       faults = 0;
       const settled = BigInt(Date.now()) * 1_000_000n - (isLast ? 0n : SETTLE_NS);
       const ripe = lines.filter((line) => line.timestamp_ns <= settled);
-      for (const line of ripe) yield line;
-      next = (ripe.at(-1)?.timestamp_ns ?? next - 1n) + 1n;
-      if (ripe.length === 1000) continue;
+      for (const line of ripe) {
+        const key = `${line.timestamp_ns} ${line.source} ${line.type}`;
+        if (!shown.has(key)) yield line;
+        shown.set(key, line.timestamp_ns);
+      }
+      next = latest(next, (ripe.at(-1)?.timestamp_ns ?? 0n) + 1n);
+      for (const [key, at_ns] of shown) if (at_ns < next - OVERLAP_NS) shown.delete(key);
+      isBurst = ripe.length >= PAGE;
+      if (isBurst) continue;
     } catch (error) {
       faults += 1;
       if (faults >= MAX_ERRORS && !options.signal.aborted)
@@ -79,6 +93,10 @@ export async function* tailLogs(
     await sleep(POLL_MS, undefined, { signal: options.signal }).catch(() => {});
     isLast = options.signal.aborted;
   }
+}
+
+function latest(one: bigint, other: bigint): bigint {
+  return one > other ? one : other;
 }
 
 /** `   2026-11-23T10:11:12.13+0000 [APP/PROC/WEB/0] OUT text`, as the public CLI writes it. */
