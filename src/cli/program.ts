@@ -19,6 +19,7 @@ import { registerRevisionCommands } from './commands/revisions.ts';
 import { registerRoleCommands } from './commands/roles.ts';
 import { registerRouteSettingCommands } from './commands/route-settings.ts';
 import { registerRouteCommands } from './commands/routes.ts';
+import { registerNetworkPolicyCommands } from './commands/network-policies.ts';
 import { registerSecurityGroupCommands } from './commands/security-groups.ts';
 import { registerServiceBindingCommands } from './commands/service-bindings.ts';
 import { registerServiceBrokerCommands } from './commands/service-brokers.ts';
@@ -60,6 +61,7 @@ export function createProgram(cf: Cf): Command {
     registerRoleCommands,
     registerQuotaCommands,
     registerSecurityGroupCommands,
+    registerNetworkPolicyCommands,
     registerIsolationSegmentCommands,
     registerFeatureFlagCommands,
     registerPlatformCommands,

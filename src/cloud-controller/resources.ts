@@ -18,6 +18,7 @@ import { registerStackEndpoints } from './stacks/endpoints.ts';
 import { registerBuildpackCacheEndpoints } from './buildpacks/cache-endpoints.ts';
 import { registerBuildpackEndpoints } from './buildpacks/endpoints.ts';
 import { registerIsolationSegmentEndpoints } from './isolation-segments/endpoints.ts';
+import { registerNetworkPolicyEndpoints } from './network-policies/endpoints.ts';
 import { registerSecurityGroupEndpoints } from './security-groups/endpoints.ts';
 import { registerServiceResources } from './service-resources.ts';
 import { registerUsageEndpoints } from './usage-events/endpoints.ts';
@@ -46,6 +47,7 @@ const RESOURCES: readonly ((server: FastifyInstance, deps: Deps) => void)[] = [
   registerBuildpackEndpoints,
   registerIsolationSegmentEndpoints,
   registerSecurityGroupEndpoints,
+  registerNetworkPolicyEndpoints,
   registerServiceResources,
   registerUsageEndpoints,
   registerAppResources,

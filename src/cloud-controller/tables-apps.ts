@@ -21,6 +21,21 @@ export interface Apps extends Common, WithMetadata {
   next_task_sequence_id: Generated<number>;
 }
 
+export interface NetworkPolicies {
+  id: Generated<number>;
+  source_guid: string;
+  destination_guid: string;
+  protocol: 'tcp' | 'udp';
+  first_port: number;
+  last_port: number;
+  created_at: Timestamp;
+}
+/** One row. */
+export interface NetworkPoliciesRevision {
+  is_only: Generated<boolean>;
+  revision: number;
+}
+
 export interface ProcessHealthCheck {
   type: 'port' | 'process' | 'http';
   data: {
@@ -183,6 +198,8 @@ export interface RouteDestinations extends Common {
 }
 
 export interface AppTables {
+  network_policies: NetworkPolicies;
+  network_policies_revision: NetworkPoliciesRevision;
   apps: Apps;
   processes: Processes;
   sidecars: Sidecars;

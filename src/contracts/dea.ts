@@ -173,6 +173,10 @@ export const StartMessage = z.object({
   droplet_sha256: z.string(),
   start_command: z.string(),
   uris: z.array(z.string()),
+  internal_uris: z
+    .array(z.string())
+    .default([])
+    .describe('routes of internal domains, which containers find by DNS and no router knows'),
   ports: z.array(z.number().int()).describe('container ports to expose; the first is PORT; empty for none'),
   limits: Limits,
   env: z.array(z.tuple([z.string(), z.string()])),
@@ -215,6 +219,7 @@ export const deaStop = topic('dea.stop', StopMessage);
 export const UpdateMessage = z.object({
   droplet: z.string(),
   uris: z.array(z.string()),
+  internal_uris: z.array(z.string()).default([]),
   route_options: RouteOptions.optional(),
 });
 export type UpdateMessage = z.infer<typeof UpdateMessage>;

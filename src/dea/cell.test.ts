@@ -315,7 +315,7 @@ describe('a DEA', { skip: process.getuid?.() === 0 ? false : 'containers need ro
 
   it('runs sidecars beside the process, and ends with them', async () => {
     const start = webStart({ sidecars: [{ name: 'agent', command: 'echo agent up; sleep 1; exit 4' }] });
-    await running(start);
+    assert.deepEqual(await cell.order(start), { accepted: true });
     const exit = await exitOf(start.instance);
     assert.equal(exit.exit_description, 'APP/PROC/WEB/SIDECAR/AGENT: Exited with status 4');
     await eventually('its words', () => cell.lines.includes('APP/PROC/WEB/SIDECAR/AGENT agent up'));

@@ -15,6 +15,7 @@ import type { Clock } from '#kernel/clock.ts';
 import type { Log } from '#kernel/log.ts';
 import type { Capacity } from './capacity.ts';
 import type { DeaConfig } from './config.ts';
+import type { Discovery } from './discovery/discovery.ts';
 import { Heart } from './heart.ts';
 import { Instance } from './instance.ts';
 import type { InstanceDependencies, InstanceExit } from './instance-dependencies.ts';
@@ -31,6 +32,7 @@ export interface CellOptions {
   log: Log;
   capacity: Capacity;
   routes: Routes;
+  discovery: Pick<Discovery, 'changed'>;
   reports: Reports;
   save: () => Promise<void>;
   /** All that instances need which the cell does not give them itself. */
@@ -148,7 +150,7 @@ export class Cell implements AsyncDisposable {
 
   async update(message: UpdateMessage): Promise<void> {
     for (const instance of this.instances) {
-      if (instance.start.droplet === message.droplet) await instance.updateRoutes(message.uris, message.route_options);
+      if (instance.start.droplet === message.droplet) await instance.updateRoutes(message);
     }
   }
 
@@ -208,6 +210,7 @@ export class Cell implements AsyncDisposable {
       ...this.#options.instances,
       changed: async (instance) => {
         this.#options.routes.update(instance);
+        this.#options.discovery.changed();
         this.#heart.changed();
         if (instance.state === 'RUNNING') void this.#usage.measure(instance);
         await this.#options.save();
@@ -218,8 +221,9 @@ export class Cell implements AsyncDisposable {
 
   #exited(instance: Instance, exit: InstanceExit): void {
     const { start } = instance;
-    const { routes, log, clock, dea, capacity } = this.#options;
+    const { routes, discovery, log, clock, dea, capacity } = this.#options;
     routes.remove(instance);
+    discovery.changed();
     this.#instances.delete(start.instance);
     this.#usage.forget(start.instance);
     log.info({ instance: start.instance, droplet: start.droplet, index: start.index, ...exit }, 'instance exited');

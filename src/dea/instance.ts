@@ -1,5 +1,5 @@
 import { describeError } from '#kernel/errors.ts';
-import type { ExitReason, HeartbeatInstance, InstanceState, StartMessage } from '#contracts/dea.ts';
+import type { ExitReason, HeartbeatInstance, InstanceState, StartMessage, UpdateMessage } from '#contracts/dea.ts';
 import type { JobResult } from '#contracts/warden.ts';
 import { containerRequest } from './container-request.ts';
 import { destroyContainer } from './destroy-container.ts';
@@ -151,9 +151,9 @@ export class Instance {
     if (this.state === 'RUNNING') await this.#become('EVACUATING');
   }
 
-  async updateRoutes(uris: string[], route_options: StartMessage['route_options']): Promise<void> {
+  async updateRoutes({ uris, internal_uris, route_options }: UpdateMessage): Promise<void> {
     const { route_options: _before, ...start } = this.start;
-    this.#record.start = { ...start, uris, ...(route_options && { route_options }) };
+    this.#record.start = { ...start, uris, internal_uris, ...(route_options && { route_options }) };
     await this.#need.changed(this);
   }
 
@@ -190,6 +190,8 @@ export class Instance {
     const created = await this.#need.warden.create(containerRequest(start, { handle, layer, dea: dea.id, settings }));
     this.#log.cell(`Cell ${dea.id} successfully created container for instance ${start.instance}`);
     this.#record.network = { host_ip: created.host_ip, container_ip: created.container_ip, ports: created.ports };
+    // Whom it may reach, and who may reach it, is told before it asks.
+    await this.#need.changed(this);
     this.#stopping.signal.throwIfAborted();
     await this.#spawnAll();
     return await this.#run();

@@ -9,6 +9,7 @@ import { openCaches } from './caches.ts';
 import { Cell } from './cell.ts';
 import type { DeaConfig } from './config.ts';
 import { ContainerReaper } from './container-reaper.ts';
+import { Discovery } from './discovery/discovery.ts';
 import { evacuate, stopAll } from './evacuation.ts';
 import { Reports } from './reports.ts';
 import { Routes } from './routes.ts';
@@ -40,12 +41,14 @@ export async function start(config: DeaConfig, { log, clock }: ComponentContext)
     new Reports({ ...config, ...config.staging, known: snapshot.reports, clock, log, changed: save }),
   );
   const routes = stack.use(new Routes({ bus, clock, dea, register_s: intervals.router_register_s }));
+  const held = (): Cell['instances'] => cell.instances;
+  const discovery = stack.use(new Discovery({ dea: dea.id, base_dir, bus, warden, clock, log, instances: held }));
   const shared = { warden, clock, log, emitter };
   const usage: ConstructorParameters<typeof Cell>[0]['usage'] = (instances) =>
     new UsageSampler({ ...shared, instances, stats_s: intervals.stats_s });
   const instances = { ...shared, dea, settings: config.instance, droplets };
   const cell: Cell = stack.use(
-    new Cell({ config, dea, bus, clock, log, capacity, routes, reports, save, instances, usage }),
+    new Cell({ config, dea, bus, clock, log, capacity, routes, discovery, reports, save, instances, usage }),
   );
   const stager = stack.use(new Stager({ ...shared, dea: dea.id, config, base_dir, buildpacks, capacity, reports }));
 

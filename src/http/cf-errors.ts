@@ -32,7 +32,8 @@ export function useCfErrors(server: FastifyInstance, log: Log): void {
   });
 }
 
-function asCfError(thrown: unknown): CfError {
+/** What is not ours becomes an error that gives nothing away. */
+export function asCfError(thrown: unknown): CfError {
   if (thrown instanceof CfError) return thrown;
   if (thrown instanceof MalformedBody) return new CfError('MessageParseError', thrown.message, { cause: thrown });
   if (isDatabaseAway(thrown)) {

@@ -19,10 +19,11 @@ export interface Endpoint {
   list?: ListSpec | undefined;
 }
 
-/** Gathers all endpoints of a server that are registered from now on. */
+/** Gathers all endpoints of a server that are registered from now on, but for the policy server's, which is an API of its own. */
 export function gatherEndpoints(server: FastifyInstance): readonly Endpoint[] {
   const endpoints: Endpoint[] = [];
   server.addHook('onRoute', (route: RouteOptions) => {
+    if (route.url.startsWith('/networking/')) return;
     const methods = typeof route.method === 'string' ? [route.method] : route.method;
     for (const method of methods) {
       // HEAD goes with each GET.

@@ -66,6 +66,7 @@ export const PERMISSIONS = {
   'app.read_env': ['admin', 'admin_read_only', 'space_developer', 'space_supporter'],
   'app.read_secrets': ['admin', 'admin_read_only', 'space_developer'],
   'app.stage': ['admin', 'space_developer', 'space_supporter'],
+  'network_policy.write': ['admin', 'space_developer'],
   'app.ssh': ['admin', 'space_developer'],
   'task.create': ['admin', 'space_developer'],
   'task.cancel': ['admin', 'space_developer', 'space_supporter'],

@@ -9,6 +9,7 @@ import type { Log } from '#kernel/log.ts';
 import { listenToBus } from '../bus.ts';
 import type { CloudControllerConfig } from '../config.ts';
 import { DeploymentDriver } from '../deployments/driver.ts';
+import { PolicyTeller } from '../network-policies/teller.ts';
 import { AdvertPool } from '../placement/advert-pool.ts';
 import { Stager } from '../staging/stager.ts';
 import type { Vault } from '../service-secrets/vault.ts';
@@ -28,6 +29,8 @@ export interface AppsSide extends AsyncDisposable {
   dispatcher: Dispatcher;
   stager: Stager;
   tasks: TaskRunner;
+  /** Tells the DEAs which app may reach which. */
+  policies: PolicyTeller;
   /** Says a line in an app's log, as `[API/0]`. */
   say(app_guid: string, text: string): void;
 }
@@ -73,6 +76,7 @@ export async function openAppsSide(options: {
     new Stager({ config, db, bus, pool, signer, blobs, dispatcher, tracker, clock, log, vault }),
   );
   const tasks = stack.use(new TaskRunner({ config, db, bus, pool, signer, dispatcher, tracker, clock, log, vault }));
+  const policies = stack.use(new PolicyTeller({ bus, db, clock, log }));
   const { deployment_interval_s: interval_s } = config.placement;
   stack.use(new DeploymentDriver({ db, dispatcher, tracker, clock, log, interval_s }));
   const { event_retention_days: task_retention_days } = config.limits;
@@ -89,6 +93,7 @@ export async function openAppsSide(options: {
     dispatcher,
     stager,
     tasks,
+    policies,
     say,
     [Symbol.asyncDispose]: async () => await opened.disposeAsync(),
   };

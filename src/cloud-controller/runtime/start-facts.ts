@@ -17,6 +17,8 @@ export interface AppInSpace {
 
 export interface RouteToApp {
   uri: string;
+  /** of an internal domain: a name for containers, and nothing to the router */
+  is_internal: boolean;
   process_type: string;
   port: number;
   loadbalancing: 'round-robin' | 'least-connection' | undefined;
@@ -80,7 +82,7 @@ export async function findAppInSpace(db: Db, app_guid: string): Promise<AppInSpa
     .executeTakeFirst();
 }
 
-/** HTTP routes that lead to an app, oldest first; internal domains and TCP ports are not the router's. */
+/** HTTP and internal routes that lead to an app, oldest first; TCP ports are not among them. */
 export async function loadRoutes(db: Db, app_guid: string): Promise<RouteToApp[]> {
   const rows = await db
     .selectFrom('route_destinations')
@@ -91,6 +93,7 @@ export async function loadRoutes(db: Db, app_guid: string): Promise<RouteToApp[]
       'routes.path',
       'routes.options',
       'domains.name as domain',
+      'domains.internal as is_internal',
       'route_destinations.process_type',
       'route_destinations.port',
       sql<string | null>`(select coalesce(b.route_service_url, i.route_service_url)
@@ -100,17 +103,16 @@ export async function loadRoutes(db: Db, app_guid: string): Promise<RouteToApp[]
       ),
     ])
     .where('route_destinations.app_guid', '=', app_guid)
-    .where('domains.internal', '=', false)
     .where('routes.port', 'is', null)
     .orderBy('routes.id')
     .execute();
   return rows.map((row) => {
     const loadbalancing = row.options.loadbalancing === 'hash' ? undefined : row.options.loadbalancing;
     const host = row.host === '' ? row.domain : `${row.host}.${row.domain}`;
-    const { process_type } = row;
+    const { process_type, is_internal } = row;
+    const uri = `${host}${row.path}`.toLowerCase();
     const route_service_url = row.route_service_url || undefined;
-    const port = row.port ?? DEFAULT_PORT;
-    return { uri: `${host}${row.path}`.toLowerCase(), process_type, port, loadbalancing, route_service_url };
+    return { uri, is_internal, process_type, port: row.port ?? DEFAULT_PORT, loadbalancing, route_service_url };
   });
 }
 
@@ -134,9 +136,11 @@ export async function loadEgressRules(db: Db, app_guid: string, phase: 'running'
   return rows.flatMap((row) => row.rules);
 }
 
-/** The container's ports: those that routes lead to, and for web always one, which is `PORT`. */
+/** The container's ports that the host opens: those that the router's routes lead to, and for web always one, which is `PORT`. */
 export function portsOf(process_type: string, routes: readonly RouteToApp[]): number[] {
-  const ports = routes.filter((route) => route.process_type === process_type).map((route) => route.port);
+  const ports = routes
+    .filter((route) => route.process_type === process_type && !route.is_internal)
+    .map((route) => route.port);
   const all = process_type === 'web' && ports.length === 0 ? [DEFAULT_PORT] : ports;
   return [...new Set(all)];
 }

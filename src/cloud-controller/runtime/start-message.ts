@@ -17,7 +17,7 @@ export function startMessage(
   settings: StartSettings,
 ): StartMessage {
   const { app, process, started_as: as, droplet } = facts;
-  const { uris, route_options } = routesOf(process.type, facts.routes);
+  const { uris, internal_uris, route_options } = routesOf(process.type, facts.routes);
   const readiness = as.readiness_health_check;
   const sidecars = as.sidecars.filter((sidecar) => sidecar.process_types.includes(process.type));
   return {
@@ -37,6 +37,7 @@ export function startMessage(
     droplet_sha256: droplet.sha256,
     start_command: as.command,
     uris,
+    internal_uris,
     ports: portsOf(process.type, facts.routes),
     limits: {
       mem: as.memory_in_mb,
@@ -46,7 +47,12 @@ export function startMessage(
     },
     env: [...Object.entries(facts.group_variables), ...Object.entries(as.environment_variables)],
     vcap_application: vcapApplication(
-      { app, uris, version: process.version, process: { guid: process.guid, type: process.type } },
+      {
+        app,
+        uris: [...uris, ...internal_uris],
+        version: process.version,
+        process: { guid: process.guid, type: process.type },
+      },
       { memory_mb: as.memory_in_mb, disk_mb: as.disk_in_mb },
       settings,
     ),
@@ -66,11 +72,11 @@ export function startMessage(
   };
 }
 
-/** What a DEA registers for a process type. */
+/** What a DEA registers for a process type: with the router, and for the containers' DNS. */
 export function routesOf(
   process_type: string,
   routes: readonly RouteToApp[],
-): Pick<StartMessage, 'uris' | 'route_options'> {
+): Pick<StartMessage, 'uris' | 'internal_uris' | 'route_options'> {
   const own = routes.filter((route) => route.process_type === process_type);
   const options = own.flatMap(({ uri, loadbalancing, route_service_url }) =>
     loadbalancing !== undefined || route_service_url !== undefined
@@ -78,9 +84,14 @@ export function routesOf(
       : [],
   );
   return {
-    uris: [...new Set(own.map((route) => route.uri))],
+    uris: urisOf(own, false),
+    internal_uris: urisOf(own, true),
     ...(options.length > 0 && { route_options: Object.fromEntries(options) }),
   };
+}
+
+function urisOf(routes: readonly RouteToApp[], is_internal: boolean): string[] {
+  return [...new Set(routes.filter((route) => route.is_internal === is_internal).map(({ uri }) => uri))];
 }
 
 /** The part of VCAP_APPLICATION that the cloud controller knows. Source: Cloud Foundry's documentation of the variable. */

@@ -139,6 +139,7 @@ export class TaskRunner implements AsyncDisposable {
       droplet_sha256: droplet.sha256,
       start_command: task.command,
       uris: [],
+      internal_uris: [],
       ports: [],
       limits: {
         mem: task.memory_in_mb,

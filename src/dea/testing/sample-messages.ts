@@ -20,6 +20,7 @@ export function sampleStart(change: Partial<StartMessage> = {}): StartMessage {
     droplet_sha256: '0'.repeat(64),
     start_command: 'true',
     uris: [],
+    internal_uris: [],
     ports: [8080],
     limits: { mem: 128, disk: 256, fds: 1024, log_rate: -1 },
     env: [],
