@@ -13,42 +13,6 @@ const MB = 1024 * 1024;
 const LIMITS = { memory_in_bytes: 128 * MB, disk_in_bytes: 64 * MB };
 const USERS = ['vcap', 'root'] as const;
 
-/** What nobody in a container may do, as a shell command that would succeed if it could. */
-const ESCAPES: Record<string, string> = {
-  'mount a file system': 'mount -t tmpfs none /mnt',
-  'bind a folder': 'mkdir -p /tmp/x; mount --bind /etc /tmp/x',
-  'make what is read-only writable': 'mount -o remount,rw /proc/sys',
-  'take a namespace of its own': 'unshare --user --map-root-user true',
-  'take a mount namespace': 'unshare --mount true',
-  'make a device node': 'mknod /tmp/disk b 254 0 && head -c 1 /tmp/disk',
-  'open the disk of the host': 'head -c 1 /dev/vda || head -c 1 /dev/sda',
-  'write kernel settings': 'echo 1 > /proc/sys/kernel/sysrq',
-  'write settings of all processes': 'echo /tmp/x > /proc/sys/kernel/core_pattern',
-  'press the magic key': 'echo h > /proc/sysrq-trigger',
-  'read the memory of the kernel': 'head -c 1 /proc/kcore | grep -q .',
-  'read the log of the kernel': 'dmesg',
-  'set the clock': 'date -s 2001-01-01',
-  'see control groups': 'ls /sys/fs/cgroup | grep .',
-  'write a release agent': 'echo /x > /sys/fs/cgroup/memory/release_agent || echo /x > /sys/fs/cgroup/release_agent',
-  'write below /sys': 'echo 1 > /sys/kernel/profiling || echo x > /sys/power/state',
-  'change the name of the machine': 'hostname other',
-  'open more files than allowed': 'ulimit -n 1000000',
-  'make the kernel spare it': 'echo -1000 > /proc/self/oom_score_adj',
-  'add an address': 'ip addr add 10.0.0.1/8 dev eth0',
-  'kill pid 1': 'kill -KILL 1; sleep 0.2; kill -0 1 && exit 1',
-  'use keyrings': `python3 -c 'import ctypes; exit(ctypes.CDLL(None).syscall(250, 0, -3, 0) < 0)'`,
-  'load a program into the kernel': `python3 -c 'import ctypes; exit(ctypes.CDLL(None).syscall(321, 0, 0, 0) < 0)'`,
-  'use io_uring': `python3 -c 'import ctypes; exit(ctypes.CDLL(None).syscall(425, 1, ctypes.create_string_buffer(120)) < 0)'`,
-};
-
-const AS_VCAP_ONLY: Record<string, string> = {
-  'become root by a setuid program': 'su -c true root < /dev/null || [ "$(passwd -S 2>/dev/null; id -u)" = 0 ]',
-  'look into pid 1': 'cat /proc/1/environ',
-  'open a raw socket': `python3 -c 'import socket; socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)'`,
-  'write system files': 'echo x >> /etc/passwd',
-  'read what is for root': 'cat /etc/shadow',
-};
-
 describe('isolation', () => {
   let warden: TestWarden;
   let here: CreateReply;
@@ -86,16 +50,6 @@ describe('isolation', () => {
     const address = service.address();
     return typeof address === 'object' && address ? address.port : 0;
   };
-
-  for (const user of USERS) {
-    test(`${user} of a container gets nothing of the host`, async () => {
-      const cases = { ...ESCAPES, ...(user === 'vcap' ? AS_VCAP_ONLY : {}) };
-      const escaped: string[] = [];
-      for (const [what, script] of Object.entries(cases)) if (await succeeds(script, user)) escaped.push(what);
-      assert.deepEqual(escaped, []);
-      assert.equal((await warden.client.info(here.handle)).state, 'active');
-    });
-  }
 
   test('processes have no privileges to gain: no new ones, capabilities for root alone, a filter on', async () => {
     for (const user of USERS) {

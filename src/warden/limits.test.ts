@@ -48,6 +48,18 @@ for (const backend of ['btrfs', 'loop'] as const) {
       }
       for (const { handle } of [greedy, modest]) await warden.client.destroy(handle);
     });
+
+    test('a container that makes files without end is told so, and its neighbour makes its own', async () => {
+      const limits = { memory_in_bytes: 128 * MB, disk_in_bytes: 4 * MB };
+      const greedy = await warden.client.create({ stack: 'test', limits });
+      const modest = await warden.client.create({ stack: 'test', limits });
+      const make = "import os\nos.mkdir('many')\nfor n in range(300000): open('many/%d' % n, 'w').close()";
+      const filled = await warden.client.run(greedy.handle, python(make));
+      assert.match(filled.stderr ?? '', /No space left on device|Disk quota exceeded/);
+      const made = await warden.client.run(modest.handle, sh('for n in $(seq 200); do : > file-$n; done; ls | wc -l'));
+      assert.ok(Number(made.stdout) >= 200, made.stderr ?? '');
+      for (const { handle } of [greedy, modest]) await warden.client.destroy(handle);
+    });
   });
 }
 

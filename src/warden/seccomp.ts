@@ -47,7 +47,7 @@ const ALLOWED = `
   setfsgid32 setfsuid setfsuid32 setgid setgid32 setgroups setgroups32 setitimer setpgid setpriority setregid setregid32
   setresgid setresgid32 setresuid setresuid32 setreuid setreuid32 setrlimit set_robust_list setsid setsockopt
   set_thread_area set_tid_address setuid setuid32 setxattr shmat shmctl shmdt shmget shutdown sigaltstack signalfd signalfd4
-  sigprocmask sigreturn socket socketcall socketpair splice stat stat64 statfs statfs64 statx symlink symlinkat sync
+  sigprocmask sigreturn socketcall socketpair splice stat stat64 statfs statfs64 statx symlink symlinkat sync
   sync_file_range syncfs sysinfo tee tgkill time timer_create timer_delete timer_getoverrun timer_gettime timer_gettime64
   timer_settime timer_settime64 timerfd_create timerfd_gettime timerfd_gettime64 timerfd_settime timerfd_settime64 times
   tkill truncate truncate64 ugetrlimit umask uname unlink unlinkat utime utimensat utimensat_time64 utimes vfork vmsplice
@@ -62,6 +62,8 @@ const REFUSED = `
 
 /** CLONE_NEWNS, CGROUP, UTS, IPC, USER, PID, NET and TIME. */
 const NAMESPACE_FLAGS = 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000 | 0x80;
+
+const AF_VSOCK = 40;
 
 const ARCHITECTURES: Record<string, string[]> = {
   x64: ['SCMP_ARCH_X86_64', 'SCMP_ARCH_X86'],
@@ -84,6 +86,14 @@ export function seccompProfile(architecture: string): SeccompProfile {
         names: ['clone'],
         action: 'SCMP_ACT_ALLOW',
         args: [{ index: 0, value: NAMESPACE_FLAGS, valueTwo: 0, op: 'SCMP_CMP_MASKED_EQ' }],
+      },
+      // AF_VSOCK leads past all networks to whoever runs this machine as a virtual one.
+      { names: ['socket'], action: 'SCMP_ACT_ALLOW', args: [{ index: 0, value: AF_VSOCK, op: 'SCMP_CMP_NE' }] },
+      {
+        names: ['socket'],
+        action: 'SCMP_ACT_ERRNO',
+        errnoRet: EPERM,
+        args: [{ index: 0, value: AF_VSOCK, op: 'SCMP_CMP_EQ' }],
       },
       // Programs ask for the personality that they have (0xffffffff), Linux, its 32-bit form, and no randomised addresses.
       ...[0x0, 0x0008, 0x20000, 0x20008, 0x0040000, 0xffffffff].map((value): SeccompRule => ({
