@@ -6,6 +6,7 @@ import { projectRoot } from './home.ts';
 import { reachFile } from './reach.ts';
 import type { RoleName } from './roles.ts';
 import { servicesAddress, servicesCgroup } from './services-place.ts';
+import { servicesOf } from './settings.ts';
 import { deaName, STACK, type PlatformPlan } from './plan.ts';
 
 /** The CA bundle of a Debian machine: what the machine trusts, containers trust. */
@@ -246,6 +247,6 @@ function brokersConfig(inputs: ConfigInputs): object {
     cgroup: servicesCgroup(settings),
     blobstore: { kind: 'folder', folder: home.blobs },
     log_level: settings.log_level,
-    ...Object.fromEntries(settings.services.map((name) => [name, {}])),
+    ...Object.fromEntries(servicesOf(settings).map((name) => [name, {}])),
   };
 }

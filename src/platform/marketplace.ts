@@ -8,7 +8,7 @@ import { AppError, describeError } from '#kernel/errors.ts';
 import { AdminApi } from './admin-api.ts';
 import { brokersLogin } from './configure.ts';
 import { servicesAddress } from './services-place.ts';
-import { SERVICES, type ServiceName } from './settings.ts';
+import { SERVICES, type ServiceName, servicesOf } from './settings.ts';
 import type { PlatformPlan } from './plan.ts';
 
 /** What was given to the marketplace already: an operator who has changed it since meant it. */
@@ -34,7 +34,8 @@ const SECURITY_GROUP = 'services';
 export async function offerServices(plan: PlatformPlan): Promise<Offering> {
   const { home, settings } = plan;
   const before = readOffered(home.offered);
-  if (settings.services.length === 0 && Object.keys(before.brokers).length === 0) return { offered: [], faults: [] };
+  const wanted = servicesOf(settings);
+  if (wanted.length === 0 && Object.keys(before.brokers).length === 0) return { offered: [], faults: [] };
   const api = await AdminApi.logIn(plan);
   const after: Offered = { brokers: { ...before.brokers }, public_plans: [...before.public_plans] };
   const outcome: Offering = { offered: [], faults: [] };
@@ -42,7 +43,7 @@ export async function offerServices(plan: PlatformPlan): Promise<Offering> {
   for (const name of SERVICES) {
     const known = registered.find((broker) => broker.name === name);
     try {
-      if (settings.services.includes(name)) {
+      if (wanted.includes(name)) {
         after.brokers[name] = await register({ api, plan, name, known, digest: before.brokers[name] });
         after.public_plans.push(...(await publish(api, name, after.public_plans)));
         outcome.offered.push(name);
@@ -55,7 +56,7 @@ export async function offerServices(plan: PlatformPlan): Promise<Offering> {
     }
   }
   try {
-    if (settings.services.length > 0) await letThrough(api, plan);
+    if (wanted.length > 0) await letThrough(api, plan);
   } catch (error) {
     outcome.faults.push(`security group: ${describeError(error)}`);
   }

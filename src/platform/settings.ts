@@ -43,8 +43,8 @@ export const PlatformSettings = z.strictObject({
   edit_hosts_file: z.boolean().default(true).describe('list the system hosts in /etc/hosts while the platform is up'),
   push_welcome: z.boolean().default(true).describe('push the sample app at the first start'),
   services: z
-    .array(z.enum(SERVICES))
-    .default([...SERVICES])
+    .union([z.literal('all'), z.array(z.enum(SERVICES))])
+    .default('all')
     .describe('service brokers of our own that are in the marketplace; an empty list switches them off'),
   staging_env: z
     .record(z.string(), z.string())
@@ -52,6 +52,10 @@ export const PlatformSettings = z.strictObject({
     .describe('first contents of the staging environment variable group, e.g. a package registry'),
 });
 export type PlatformSettings = z.infer<typeof PlatformSettings>;
+
+/** Which of our brokers stand in the marketplace. */
+export const servicesOf = ({ services }: PlatformSettings): readonly ServiceName[] =>
+  services === 'all' ? SERVICES : services;
 
 /** Reads the settings; at the first start writes them, with `chosen` over the defaults, so that later starts keep them. */
 export function readSettings(home: Home, chosen: Partial<z.input<typeof PlatformSettings>> = {}): PlatformSettings {

@@ -19,7 +19,7 @@ import { marketplaceNote, offerServices } from './marketplace.ts';
 import type { Progress } from './progress.ts';
 import type { RoleName } from './roles.ts';
 import { addServicesAddress, removeServicesAddress } from './services-place.ts';
-import type { PlatformSettings } from './settings.ts';
+import { servicesOf, type PlatformSettings } from './settings.ts';
 import { ensureStack } from './stack.ts';
 import { Supervisor, type ChildSpec } from './supervisor.ts';
 
@@ -29,7 +29,7 @@ const DATABASES = ['uaa', 'cloud_controller', 'brokers'];
 const CONTROL_PLANE: readonly RoleName[] = ['uaa', 'cloud-controller', 'health-manager', 'loggregator', 'collector'];
 
 const controlPlane = ({ settings }: PlatformPlan): readonly RoleName[] =>
-  settings.services.length === 0 ? CONTROL_PLANE : [...CONTROL_PLANE, 'brokers'];
+  servicesOf(settings).length === 0 ? CONTROL_PLANE : [...CONTROL_PLANE, 'brokers'];
 
 export interface UpSummary {
   api: string;
