@@ -6,8 +6,9 @@ import { BrokerTrouble } from '../broker-client/trouble.ts';
 import type { Deps } from '../deps.ts';
 import { ActorSchema } from '../events.ts';
 import type { JobContext, JobOutcome } from '../jobs/registry.ts';
-import { findServiceInstance, type ServiceInstance } from '../service-instances/store.ts';
-import { accessTo, contextOf, targetOf } from '../service-operations/broker-access.ts';
+import type { ServiceInstance } from '../service-instances/store.ts';
+import { bindingAtBroker } from '../service-operations/binding-at-broker.ts';
+import { contextOf } from '../service-operations/broker-access.ts';
 import { SUCCEEDED } from '../service-operations/operation.ts';
 import { carryOn, Progress, runOperation } from '../service-operations/run.ts';
 import { recordBindingEvent } from './create.ts';
@@ -40,40 +41,16 @@ export function registerBindingJobs(deps: Deps): void {
   }
 }
 
-interface Found {
-  binding: CredentialBinding;
-  instance: ServiceInstance & { broker_guid: string };
-}
-
-async function find({ db }: Deps, guid: string): Promise<Found | undefined> {
-  const binding = await findCredentialBinding(db, guid);
-  const instance = binding && (await findServiceInstance(db, binding.service_instance_guid));
-  if (!binding || !instance || instance.broker_guid === null) return undefined;
-  return { binding, instance: { ...instance, broker_guid: instance.broker_guid } };
-}
-
-async function base(deps: Deps, { binding, instance }: Found, context: JobContext) {
-  const access = await accessTo(deps, instance.broker_guid, context.signal);
-  const user_guid = context.user_guid ?? undefined;
-  const target = targetOf(instance, binding.guid);
-  const work = {
-    table: 'service_credential_bindings' as const,
-    guid: binding.guid,
-    broker_guid: instance.broker_guid,
-    target,
-    maximum_polling_duration_s: instance.maximum_polling_duration,
-    poll: async (operation: string | undefined) =>
-      await deps.brokers.lastOperation(access, target, { operation, user_guid }),
-  };
-  return { access, user_guid, target, work };
+async function find(deps: Deps, guid: string, context: JobContext) {
+  const binding = await findCredentialBinding(deps.db, guid);
+  return await bindingAtBroker(deps, { table: 'service_credential_bindings', binding }, context);
 }
 
 async function createBinding(deps: Deps, payload: Payload, context: JobContext): Promise<JobOutcome> {
   const { db, vault, brokers } = deps;
-  const found = await find(deps, payload.guid);
+  const found = await find(deps, payload.guid, context);
   if (!found) throw new CfError('ResourceNotFound', `The binding could not be found: ${payload.guid}`);
-  const { binding, instance } = found;
-  const { access, user_guid, target, work } = await base(deps, found, context);
+  const { binding, instance, access, user_guid, target, work } = found;
   const { parameters_sealed: sealed } = payload;
   return await runOperation<BindBody>(
     deps,
@@ -149,10 +126,10 @@ function checkDeclared(made: BindBody, instance: ServiceInstance): void {
 
 async function deleteBinding(deps: Deps, payload: Payload, context: JobContext): Promise<JobOutcome> {
   const { db, brokers } = deps;
-  const found = await find(deps, payload.guid);
+  const found = await find(deps, payload.guid, context);
   // It went with its instance, which somebody purged.
   if (!found) return undefined;
-  const { access, user_guid, target, work } = await base(deps, found, context);
+  const { access, user_guid, target, work } = found;
   return await runOperation(
     deps,
     {

@@ -8,8 +8,9 @@ import { type Actor, ActorSchema, recordAuditEvent } from '../events.ts';
 import type { JobContext, JobOutcome } from '../jobs/registry.ts';
 import { routeUrl } from '../routes/presenter.ts';
 import { findRoute } from '../routes/store.ts';
-import { findServiceInstance, lockServiceInstance, type ServiceInstance } from '../service-instances/store.ts';
-import { accessTo, contextOf, targetOf } from '../service-operations/broker-access.ts';
+import { lockServiceInstance } from '../service-instances/store.ts';
+import { bindingAtBroker } from '../service-operations/binding-at-broker.ts';
+import { contextOf } from '../service-operations/broker-access.ts';
 import { begun, isBusy, SUCCEEDED } from '../service-operations/operation.ts';
 import { carryOn, Progress, runOperation } from '../service-operations/run.ts';
 import type { Trx } from '../tables.ts';
@@ -101,41 +102,17 @@ export function registerRouteBindingJobs(deps: Deps): void {
   );
 }
 
-interface Found {
-  binding: RouteBinding;
-  instance: ServiceInstance & { broker_guid: string };
-}
-
-async function find({ db }: Deps, guid: string): Promise<Found | undefined> {
-  const binding = await findRouteBinding(db, guid);
-  const instance = binding && (await findServiceInstance(db, binding.service_instance_guid));
-  if (!binding || !instance || instance.broker_guid === null) return undefined;
-  return { binding, instance: { ...instance, broker_guid: instance.broker_guid } };
-}
-
-async function base(deps: Deps, { binding, instance }: Found, context: JobContext) {
-  const access = await accessTo(deps, instance.broker_guid, context.signal);
-  const user_guid = context.user_guid ?? undefined;
-  const target = targetOf(instance, binding.guid);
-  const work = {
-    table: 'service_route_bindings' as const,
-    guid: binding.guid,
-    broker_guid: instance.broker_guid,
-    target,
-    maximum_polling_duration_s: instance.maximum_polling_duration,
-    poll: async (operation: string | undefined) =>
-      await deps.brokers.lastOperation(access, target, { operation, user_guid }),
-  };
-  return { access, user_guid, target, work };
+async function find(deps: Deps, guid: string, context: JobContext) {
+  const binding = await findRouteBinding(deps.db, guid);
+  return await bindingAtBroker(deps, { table: 'service_route_bindings', binding }, context);
 }
 
 async function bindRoute(deps: Deps, payload: Payload, context: JobContext): Promise<JobOutcome> {
   const { db, brokers, vault, effects } = deps;
-  const found = await find(deps, payload.guid);
+  const found = await find(deps, payload.guid, context);
   if (!found) throw new CfError('ResourceNotFound', `The binding could not be found: ${payload.guid}`);
-  const { binding } = found;
+  const { binding, access, user_guid, target, work } = found;
   const route = await findRoute(db, binding.route_guid);
-  const { access, user_guid, target, work } = await base(deps, found, context);
   const { parameters_sealed: sealed } = payload;
   const outcome = await runOperation<BindBody>(
     deps,
@@ -178,9 +155,9 @@ async function bindRoute(deps: Deps, payload: Payload, context: JobContext): Pro
 
 async function removeRouteBinding(deps: Deps, payload: Payload, context: JobContext): Promise<JobOutcome> {
   const { db, brokers, effects } = deps;
-  const found = await find(deps, payload.guid);
+  const found = await find(deps, payload.guid, context);
   if (!found) return undefined;
-  const { access, user_guid, target, work } = await base(deps, found, context);
+  const { access, user_guid, target, work } = found;
   const outcome = await runOperation(
     deps,
     {
