@@ -82,6 +82,22 @@ describe('hosts in trouble under load', () => {
     assert.deepEqual(await serving(2), guids);
   });
 
+  it('kill -9 of the only router costs what it had in flight and what comes until it is back, and nothing moves', async () => {
+    const guids = await serving(2);
+    let backAt = 0;
+    const failures = await failuresDuring(async () => {
+      await killed('router');
+      await eventually('it answers', async () => (await platform.get(APP).catch(() => undefined))?.status === 200);
+      backAt = performance.now();
+      await sleep(2_000);
+    });
+    assert.deepEqual(
+      failures.filter(({ began_ms, what }) => began_ms > backAt || !/ECONNREFUSED|ECONNRESET|hang up/.test(what)),
+      [],
+    );
+    assert.deepEqual(await serving(2), guids);
+  });
+
   it('a DEA that stands still has its instances started elsewhere, and when it goes on the surplus is stopped', async (t) => {
     const { dea, count } = await busyDea();
     const pid = platform.pidOf(dea);

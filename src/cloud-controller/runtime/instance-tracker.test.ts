@@ -100,6 +100,13 @@ describe('the instance tracker', () => {
     assert.equal(tracked.states[0], 'DOWN');
   });
 
+  it('takes no order for starting whose instance has already crashed', () => {
+    const tracked = new Tracked();
+    tracked.tracker.exited(exit('i', 'CRASHED'));
+    tracked.tracker.ordered('d', instance('i', { state: 'STARTING', routable: false }));
+    assert.equal(tracked.states[0], 'CRASHED');
+  });
+
   it('says why an index has no place', () => {
     const tracked = new Tracked();
     tracked.tracker.notPlaced(process, 1, 'insufficient resources: memory');

@@ -60,6 +60,8 @@ export class InstanceTracker {
   readonly #held = new Map<string, Held>();
   readonly #byProcess = new Map<string, Set<string>>();
   readonly #usage = new Map<string, InstanceUsage>();
+  /** When an instance was heard to have gone: the answer to its order may be read after that. */
+  readonly #goneAt_ms = new Map<string, number>();
   readonly #troubles = new Map<string, Map<number, Trouble>>();
 
   constructor(options: { clock: Clock; instance_silence_s: number; askForBeat: (dea: string) => void }) {
@@ -101,7 +103,7 @@ export class InstanceTracker {
 
   /** A DEA took our order; it counts as starting until the DEA's own word replaces ours. */
   ordered(dea: string, beat: HeartbeatInstance): void {
-    if (this.#held.has(beat.instance)) return;
+    if (this.#held.has(beat.instance) || this.#goneAt_ms.has(beat.instance)) return;
     this.#troubles.get(beat.droplet)?.delete(beat.index);
     this.#hold(beat.instance, { dea, beat, orderedAt_ms: this.#clock.monotonic() });
     this.#deaOf(dea).instances.add(beat.instance);
@@ -109,6 +111,7 @@ export class InstanceTracker {
 
   exited(event: DropletExited): void {
     this.#release(event.instance);
+    this.#goneAt_ms.set(event.instance, this.#clock.monotonic());
     if (event.reason !== 'CRASHED') return;
     const since_s = event.crash_timestamp ?? Math.floor(this.#clock.now() / 1000);
     this.#trouble(event.droplet, event.index, {
@@ -141,6 +144,7 @@ export class InstanceTracker {
     const orderedBefore = this.#clock.monotonic() - ORDER_GRACE_MS;
     for (const [instance, { orderedAt_ms }] of this.#held)
       if (orderedAt_ms !== undefined && orderedAt_ms < orderedBefore) this.#release(instance);
+    for (const [instance, at_ms] of this.#goneAt_ms) if (at_ms < orderedBefore) this.#goneAt_ms.delete(instance);
     const longAgo_s = this.#clock.now() / 1000 - TROUBLE_KEPT_S;
     for (const [guid, troubles] of this.#troubles) {
       for (const [index, { since_s }] of troubles) if (since_s < longAgo_s) troubles.delete(index);
