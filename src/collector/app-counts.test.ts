@@ -60,6 +60,17 @@ describe('crashes and restarts', () => {
 });
 
 describe('what fills up', () => {
+  it('is listed, the first first, with nothing where nothing can be foreseen', async () => {
+    await using collector = await TestCollector.start();
+    const listed = await eventually('all three', async () => {
+      const headers = { authorization: basicAuthHeader(login) };
+      const answer = await fetch(`${collector.url}/forecasts`, { headers });
+      const all = (await answer.json()) as { what: string; full_in_s: number | null }[];
+      return all.length === 3 && all;
+    });
+    assert.deepEqual(listed.map(({ what }) => what).toSorted(), ['disk', 'inodes', 'memory']);
+  });
+
   const minutes = (values: number[]): [number, number][] => values.map((value, n) => [n * 60_000, value]);
   const cases: [string, number[], number][] = [
     ['100 left, 10 less each minute', [150, 140, 130, 120, 110, 100], 600],

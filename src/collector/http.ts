@@ -5,6 +5,7 @@ import type { Collector } from './collector.ts';
 /**
  * All of it behind basic auth:
  * GET /components           JSON array of what is known of each component
+ * GET /forecasts            JSON array of what of the machine fills up, the first first: `what`, `labels`, `full_in_s` (null: not foreseeable)
  * GET /metrics              Prometheus text of all components
  * GET /series               JSON array of the names of which a history is kept
  * GET /series?name=&label=  JSON array of series: {name, labels, points: [[ms, value]…]}; `label` such as component="Router"
@@ -15,6 +16,7 @@ export function serveCollector(server: FastifyInstance, collector: Collector, cr
     return await reply.code(401).header('WWW-Authenticate', 'Basic realm="collector"').send({ error: 'unauthorized' });
   });
   server.get('/components', async () => collector.components());
+  server.get('/forecasts', async () => collector.forecasts());
   server.get('/metrics', async (_request, reply) => {
     return await reply.type('text/plain; version=0.0.4; charset=utf-8').send(collector.metrics());
   });

@@ -27,6 +27,7 @@ export async function startStatus(config: LoggregatorConfig['status'], parts: Co
     host,
     port,
     credentials: { user, password },
+    isHealthy: () => parts.store.isWritable,
     furtherMetrics: () => mergeExpositions([{ labels: {}, exposition: parts.apps.exposition() }]),
   });
   countFigures(status.registry, parts);

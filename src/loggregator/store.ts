@@ -75,6 +75,11 @@ export class LogStore implements AsyncDisposable {
     this.#timers.use(options.clock.every(PRUNE_INTERVAL_MS, () => this.prune()));
   }
 
+  /** False while the disk refuses. */
+  get isWritable(): boolean {
+    return !this.#isFailing;
+  }
+
   /** Figures for `/metrics`. */
   get figures(): { sources: number; appended: number; lost: number; memory_bytes: number; disk_bytes: number } {
     return {

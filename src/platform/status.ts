@@ -24,7 +24,11 @@ export async function printStatus(home: Home): Promise<boolean> {
     return false;
   }
   const plan = runningPlan(home);
-  const isAllUp = printProcesses(home, await askCollector(plan));
+  const isAllUp = printProcesses(home, await askCollector(plan, '/components', Component));
+  const [first] = await askCollector(plan, '/forecasts', Forecast);
+  if (first?.full_in_s != null) {
+    console.log(`\nFills up first: ${first.what}, in ${spanText(first.full_in_s)} if it goes on as in the last hours.`);
+  }
   console.log();
   await printInstances(plan);
   return isAllUp;
@@ -39,15 +43,27 @@ const Component = z.object({
 });
 type Component = z.infer<typeof Component>;
 
-/** What the collector knows of each component; nothing while it is away. */
-async function askCollector({ ports, secrets }: PlatformPlan): Promise<Component[]> {
+const Forecast = z.object({ what: z.string(), full_in_s: z.number().nullable() });
+
+function spanText(seconds: number): string {
+  const hours = seconds / 3600;
+  if (hours < 1) return `${Math.max(1, Math.round(seconds / 60))} min`;
+  return hours < 48 ? `${Math.round(hours)} h` : `${Math.round(hours / 24)} days`;
+}
+
+/** What the collector knows; nothing while it is away. */
+async function askCollector<Schema extends z.ZodType>(
+  { ports, secrets }: PlatformPlan,
+  path: string,
+  schema: Schema,
+): Promise<z.output<Schema>[]> {
   try {
     const authorization = basicAuthHeader({ user: STATUS_USER, password: secrets.status_password });
-    const { body } = await request(`http://127.0.0.1:${ports.collector}/components`, {
+    const { body } = await request(`http://127.0.0.1:${ports.collector}${path}`, {
       headers: { authorization },
       headersTimeout: 2000,
     });
-    return z.array(Component).parse(await body.json());
+    return z.array(schema).parse(await body.json());
   } catch {
     return [];
   }
