@@ -26,6 +26,7 @@ import { registerServiceBrokerCommands } from './commands/service-brokers.ts';
 import { registerServiceInstanceCommands } from './commands/service-instances.ts';
 import { registerServiceListCommands } from './commands/service-lists.ts';
 import { registerSessionCommands } from './commands/session.ts';
+import { registerSshCommands } from './commands/ssh.ts';
 import { registerTaskCommands } from './commands/tasks.ts';
 import { registerUserCommands } from './commands/users.ts';
 import type { Cf } from './context.ts';
@@ -51,6 +52,7 @@ export function createProgram(cf: Cf): Command {
     registerPackageCommands,
     registerRevisionCommands,
     registerHealthCheckCommands,
+    registerSshCommands,
     registerEnvCommands,
     registerRouteCommands,
     registerRouteSettingCommands,

@@ -14,6 +14,8 @@
  * GET    /containers/:handle/jobs/:job_id/output?offset=N   ndjson of JobOutput, from byte N of the log file on, to the end (stream)
  * POST   /containers/:handle/jobs/:job_id/signal      SignalRequest → {}; a job that has ended is left alone
  * POST   /containers/:handle/run                      SpawnRequest → JobResult with what it wrote (run)
+ * GET    /containers/:handle/attach                   upgrade to `ingot-attach` (contracts/attach.ts): a process with its streams
+ * GET    /containers/:handle/dial?host=&port=         upgrade to `ingot-dial`: a connection from inside the container's network
  * POST   /containers/:handle/net_in                   NetInRequest → PortMapping
  * PUT    /containers/:handle/net_out                  NetOutRequest → {}; replaces all egress rules in one transaction
  * PUT    /containers/:handle/limits                   LimitRequest → ContainerLimits, those in force

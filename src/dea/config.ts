@@ -77,6 +77,13 @@ export const DeaConfig = z
           .default(8 * 1024 ** 3),
       })
       .prefault({}),
+    ssh: z
+      .strictObject({
+        host: z.string().optional().describe('`ip` unless said'),
+        port: z.number().int().min(0).max(65_535).default(0).describe('0 takes any, and tells it with each ticket'),
+      })
+      .prefault({})
+      .describe('where the SSH proxy enters instances'),
     droplet_cache_mb: z
       .number()
       .positive()

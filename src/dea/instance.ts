@@ -112,6 +112,13 @@ export class Instance {
     return (state === 'RUNNING' || state === 'EVACUATING') && is_ready && this.start.kind === 'LRP';
   }
 
+  /** Of its processes, as "K=V"; known once its container is there. */
+  environment(): string[] {
+    const { start, network, started_at_ms } = this.#record;
+    const { container_ip = '', ports = [] } = network ?? {};
+    return instanceEnvironment(start, { host_ip: this.#need.dea.ip, container_ip, ports, started_at_ms });
+  }
+
   describe(): HeartbeatInstance {
     const { start, state, state_timestamp, network } = this.#record;
     const port = network?.ports[0]?.host_port;
@@ -214,14 +221,8 @@ export class Instance {
   }
 
   async #spawnAll(): Promise<void> {
-    const { start, handle, network, started_at_ms } = this.#record;
-    const facts = {
-      host_ip: this.#need.dea.ip,
-      container_ip: network?.container_ip ?? '',
-      ports: network?.ports ?? [],
-      started_at_ms,
-    };
-    const env = instanceEnvironment(start, facts);
+    const { start, handle } = this.#record;
+    const env = this.environment();
     const jobs = [{ job_id: MAIN_JOB, command: start.start_command }];
     for (const [n, sidecar] of start.sidecars.entries())
       jobs.push({ job_id: `sidecar-${n}`, command: sidecar.command });

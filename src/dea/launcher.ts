@@ -23,3 +23,52 @@ exec bash -c "$1"
 export function launchArguments(command: string): string[] {
   return ['/bin/bash', '-c', LAUNCH, 'launch', command];
 }
+
+/**
+ * For whoever enters a container by `cf ssh`: what Cloud Foundry's documents tell to call there, `/tmp/lifecycle/shell` for a shell
+ * with the app's environment and `/tmp/lifecycle/launcher FOLDER COMMAND METADATA`.
+ */
+const LIFECYCLE = `
+if [ ! -e /tmp/lifecycle ] && mkdir "/tmp/lifecycle.$$" 2>/dev/null; then
+  cat > "/tmp/lifecycle.$$/launcher" <<'END_OF_LAUNCHER'
+#!/bin/bash
+export HOME=\${1:-/home/vcap/app}
+set -- "\${2:-exec bash}"
+${LAUNCH}
+END_OF_LAUNCHER
+  printf '#!/bin/bash\\nexec /tmp/lifecycle/launcher /home/vcap/app "exec bash" ""\\n' > "/tmp/lifecycle.$$/shell"
+  chmod +x "/tmp/lifecycle.$$"/*
+  mv -T "/tmp/lifecycle.$$" /tmp/lifecycle 2>/dev/null || rm -r "/tmp/lifecycle.$$"
+fi
+`;
+
+/** Images of others may have no bash. */
+const ANY_SHELL = `
+for shell in /bin/bash /usr/bin/bash /bin/sh; do
+  if [ -x "$shell" ]; then exec "$shell" "$@"; fi
+done
+`;
+
+const ANY_SFTP_SERVER = `
+for server in /usr/lib/openssh/sftp-server /usr/libexec/openssh/sftp-server /usr/lib/ssh/sftp-server; do
+  if [ -x "$server" ]; then exec "$server"; fi
+done
+echo 'there is no sftp-server in this container; use "scp -O", or "cat" by a command' >&2
+exit 127
+`;
+
+/** What warden is asked to spawn for somebody who comes by ssh. */
+export function sessionArguments(
+  what: { kind: 'shell' } | { kind: 'exec'; command: string } | { kind: 'sftp' },
+): string[] {
+  switch (what.kind) {
+    case 'shell':
+      return ['/bin/sh', '-c', LIFECYCLE + ANY_SHELL, 'ssh'];
+    case 'exec':
+      return ['/bin/sh', '-c', LIFECYCLE + ANY_SHELL, 'ssh', '-c', what.command];
+    case 'sftp':
+      return ['/bin/sh', '-c', ANY_SFTP_SERVER];
+    default:
+      return what satisfies never;
+  }
+}

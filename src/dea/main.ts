@@ -14,6 +14,7 @@ import { evacuate, stopAll } from './evacuation.ts';
 import { Reports } from './reports.ts';
 import { Routes } from './routes.ts';
 import { onSignals } from './signals.ts';
+import { SshDoor } from './ssh-door.ts';
 import { Stager } from './staging/stager.ts';
 import { serveStatus } from './status.ts';
 import { Store } from './store.ts';
@@ -56,6 +57,7 @@ export async function start(config: DeaConfig, { log, clock }: ComponentContext)
   for (const report of snapshot.reports) if (report.result) await reports.send(report);
   void stager.recover(snapshot.reports.filter((report) => !report.result).map((report) => report.guid));
   stack.use(listen(bus, dea.id, cell, stager));
+  stack.use(await SshDoor.open({ bus, cell, warden, clock, log, dea, listen: config.ssh }));
   cell.advertise();
 
   const known = (): Set<string> => new Set([...cell.handles, ...stager.handles]);

@@ -1,9 +1,11 @@
 import { Agent, request, type ClientRequest, type IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { json } from 'node:stream/consumers';
 import { z } from 'zod';
+import { ATTACH_PROTOCOL, DIAL_PROTOCOL } from '#contracts/attach.ts';
 import {
   ContainerInfo,
   ContainerLimits,
@@ -28,6 +30,7 @@ import {
 import type { EgressRule } from '#contracts/dea.ts';
 import { AppError, systemErrorCode } from '#kernel/errors.ts';
 import { requestHeaders } from '#kernel/request-scope.ts';
+import { requestUpgrade } from './upgrade.ts';
 
 /** What warden refused or failed at; `code` is one of the contract's. */
 export class WardenError extends AppError {
@@ -182,6 +185,17 @@ export class WardenClient implements Disposable {
     return await this.#open({ method: 'GET', path: files(handle, path) });
   }
 
+  /** A process whose streams come over the socket as frames of contracts/attach.ts; the first to send is `start`. */
+  async attach(handle: string): Promise<Socket> {
+    return await this.#upgrade(`${container(handle)}/attach`, ATTACH_PROTOCOL);
+  }
+
+  /** A connection from inside the container's network. Errors: path_not_found when nobody answers there. */
+  async dial(handle: string, target: { host: string; port: number }): Promise<Socket> {
+    const query = new URLSearchParams({ host: target.host, port: String(target.port) });
+    return await this.#upgrade(`${container(handle)}/dial?${query.toString()}`, DIAL_PROTOCOL);
+  }
+
   [Symbol.dispose](): void {
     this.#agent.destroy();
   }
@@ -192,6 +206,16 @@ export class WardenClient implements Disposable {
       return schema.parse(await json(response));
     } catch (error) {
       throw this.#translate(error, call.signal);
+    }
+  }
+
+  async #upgrade(path: string, protocol: string): Promise<Socket> {
+    try {
+      const upgraded = await requestUpgrade({ socketPath: this.socket_path, path }, protocol);
+      if (upgraded.ok) return upgraded.socket;
+      throw await errorIn(upgraded.response);
+    } catch (error) {
+      throw this.#translate(error, undefined);
     }
   }
 

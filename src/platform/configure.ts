@@ -7,6 +7,7 @@ import { reachFile } from './reach.ts';
 import type { RoleName } from './roles.ts';
 import { servicesAddress, servicesCgroup } from './services-place.ts';
 import { servicesOf } from './settings.ts';
+import { hostKeyFingerprint } from './host-key.ts';
 import { deaName, STACK, type PlatformPlan } from './plan.ts';
 
 /** The CA bundle of a Debian machine: what the machine trusts, containers trust. */
@@ -59,9 +60,13 @@ export function writeConfigs(inputs: ConfigInputs): void {
   for (let index = 1; index < plan.settings.deas; index++) {
     write(join(plan.home.config, deaName(index)), 'dea', deaConfig(inputs, index));
   }
-  writeFileSync(reachFile(plan.home), JSON.stringify({ http_port: plan.http_port, https_port: plan.https_port }), {
-    mode: 0o600,
-  });
+  writeFileSync(
+    reachFile(plan.home),
+    JSON.stringify({ http_port: plan.http_port, https_port: plan.https_port, ssh_port: plan.ssh_port }),
+    {
+      mode: 0o600,
+    },
+  );
 }
 
 const url = (port: number): string => `http://127.0.0.1:${port}`;
@@ -83,6 +88,7 @@ function componentConfigs(inputs: ConfigInputs): [RoleName, object][] {
     ['loggregator', loggregatorConfig(inputs)],
     ['collector', collectorConfig(inputs)],
     ['brokers', brokersConfig(inputs)],
+    ['ssh-proxy', sshProxyConfig(inputs)],
   ];
 }
 
@@ -152,7 +158,15 @@ function cloudControllerConfig(inputs: ConfigInputs): object {
     nats: { servers: [nats_url] },
     system_domain: settings.domain,
     app_domains: [settings.domain],
-    urls: { api, uaa, login, log_cache, log_stream },
+    urls: {
+      api,
+      uaa,
+      login,
+      log_cache,
+      log_stream,
+      ssh: `ssh.${settings.domain}:${plan.ssh_port}`,
+      ssh_host_key_fingerprint: hostKeyFingerprint(secrets.ssh_host_key),
+    },
     uaa: {
       ...toUaa(plan),
       client: { id: 'cloud_controller_username_lookup', secret: secrets.uaa_clients.cloud_controller_username_lookup },
@@ -213,6 +227,19 @@ function loggregatorConfig(inputs: ConfigInputs): object {
     uaa: toUaa(plan),
     ...toCloudController(plan),
     store: { folder: plan.home.loggregator },
+  };
+}
+
+function sshProxyConfig(inputs: ConfigInputs): object {
+  const { plan } = inputs;
+  const { settings, secrets, ssh_port } = plan;
+  return {
+    ...shared(inputs),
+    listen: { host: settings.listen_host, port: ssh_port },
+    host_key: secrets.ssh_host_key,
+    uaa: { url: url(plan.ports.uaa), client_secret: secrets.uaa_clients['ssh-proxy'] },
+    cc_url: toCloudController(plan).cc_url,
+    log_level: settings.log_level,
   };
 }
 

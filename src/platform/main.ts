@@ -37,6 +37,7 @@ interface UpFlags {
   domain?: string;
   httpPort?: number;
   httpsPort?: number;
+  sshPort?: number;
   listen?: string;
   memory?: number;
   deas?: number;
@@ -48,6 +49,7 @@ program
   .description('start the platform; stay in front until Ctrl-C')
   .option('--detach', 'return when all is ready')
   .option('--domain <domain>', 'system domain, and the first domain of apps')
+  .option('--ssh-port <port>', 'for cf ssh, instead of 2222, or another when that is taken', portNumber)
   .option('--http-port <port>', 'instead of 80, or 8080 when that is taken', portNumber)
   .option('--https-port <port>', 'instead of 443, or 8443 when that is taken', portNumber)
   .option('--listen <address>', 'address that the router listens on; 127.0.0.1 unless said', String)
@@ -128,6 +130,7 @@ try {
 function chosenSettings(flags: UpFlags): Partial<PlatformSettings> {
   return {
     ...(flags.domain !== undefined && { domain: flags.domain }),
+    ...(flags.sshPort !== undefined && { ssh_port: flags.sshPort }),
     ...(flags.httpPort !== undefined && { http_port: flags.httpPort }),
     ...(flags.httpsPort !== undefined && { https_port: flags.httpsPort }),
     ...(flags.listen !== undefined && { listen_host: flags.listen }),

@@ -14,6 +14,9 @@ import {
 /** The one stack; its name is the one that users and buildpacks expect. */
 export const STACK = 'cflinuxfs4';
 
+/** The API tells the number, so that any will do. */
+const SSH_PORTS = Array.from({ length: 20 }, (_, n) => 2222 + n);
+
 export const deaName = (index: number): string => (index === 0 ? 'dea' : `dea-${index}`);
 
 /** All that is decided before anything starts. */
@@ -24,6 +27,7 @@ export interface PlatformPlan {
   ports: InternalPorts;
   http_port: number;
   https_port: number;
+  ssh_port: number;
 }
 
 /** Errors: PreflightFailed when the router finds no port. */
@@ -31,7 +35,9 @@ export async function planPlatform(home: Home, chosen: Partial<PlatformSettings>
   const settings = readSettings(home, chosen);
   const http_port = await choosePort(settings.listen_host, settings.http_port, [80, 8080]);
   const https_port = await choosePort(settings.listen_host, settings.https_port, [443, 8443]);
-  return { home, settings, secrets: readSecrets(home), ports: await internalPorts(home), http_port, https_port };
+  const ssh_port = await choosePort(settings.listen_host, settings.ssh_port, SSH_PORTS);
+  const ports = await internalPorts(home);
+  return { home, settings, secrets: readSecrets(home), ports, http_port, https_port, ssh_port };
 }
 
 /** Platforms of different homes look in different places, since two that start at once would both find a port free. */

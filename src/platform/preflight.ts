@@ -66,6 +66,6 @@ export async function choosePort(host: string, asked: number | undefined, usual:
   }
   const tried = asked === undefined ? usual.join(' and ') : String(asked);
   throw new PreflightFailed(
-    `Port ${tried} of ${host} is taken by another program. Stop that program, or choose other ports: ingot up --http-port N --https-port N.`,
+    `Port ${tried} of ${host} is taken by another program. Stop that program, or choose other ports: ingot up --http-port N --https-port N --ssh-port N.`,
   );
 }

@@ -14,7 +14,11 @@ export class PlatformDown extends AppError {
   }
 }
 
-const Reach = z.object({ http_port: z.number().int(), https_port: z.number().int() });
+const Reach = z.object({
+  http_port: z.number().int(),
+  https_port: z.number().int(),
+  ssh_port: z.number().int().default(2222),
+});
 
 /** File in `run/` that tells other commands where the running platform listens. */
 export const reachFile = (home: Home): string => join(home.run, 'reach.json');

@@ -30,6 +30,8 @@ export const ROLES = {
     role((await import('#loggregator/config.ts')).LoggregatorConfig, (await import('#loggregator/main.ts')).start),
   brokers: async () =>
     role((await import('#brokers/config.ts')).BrokersConfig, (await import('#brokers/main.ts')).start),
+  'ssh-proxy': async () =>
+    role((await import('#ssh-proxy/config.ts')).SshProxyConfig, (await import('#ssh-proxy/main.ts')).start),
   collector: async () =>
     role((await import('#collector/config.ts')).CollectorConfig, (await import('#collector/main.ts')).start),
 } as const;

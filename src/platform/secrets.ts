@@ -3,6 +3,7 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import type { Home } from './home.ts';
+import { makeHostKey } from './host-key.ts';
 
 const secret = z.string().min(16);
 
@@ -16,7 +17,9 @@ const Secrets = z.object({
   encryption_key: secret.describe('of the credentials of services, in the database'),
   brokers_password: secret.describe('what the cloud controller logs in to our service brokers with'),
   brokers_credential_key: secret.describe('what all passwords that our brokers hand out are made of'),
+  ssh_host_key: secret.describe('PEM; by its fingerprint users know that it is us whom their ssh has reached'),
   uaa_clients: z.strictObject({
+    'ssh-proxy': secret,
     cloud_controller_username_lookup: secret,
     'cc-service-dashboards': secret,
     doppler: secret,
@@ -52,7 +55,9 @@ function makeSecrets(): Secrets {
     encryption_key: random(),
     brokers_password: random(),
     brokers_credential_key: random(),
+    ssh_host_key: makeHostKey(),
     uaa_clients: {
+      'ssh-proxy': random(),
       cloud_controller_username_lookup: random(),
       'cc-service-dashboards': random(),
       doppler: random(),

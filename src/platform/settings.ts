@@ -21,6 +21,7 @@ export const PlatformSettings = z.strictObject({
   domain: z.string().default('cf.localhost').describe('system domain, and the first apps domain'),
   http_port: z.number().int().optional().describe('80, or 8080 when 80 is taken'),
   https_port: z.number().int().optional().describe('443, or 8443 when 443 is taken'),
+  ssh_port: z.number().int().optional().describe('2222, or one of the next when that is taken'),
   listen_host: z
     .string()
     .default('127.0.0.1')

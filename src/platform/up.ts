@@ -26,7 +26,14 @@ import { Supervisor, type ChildSpec } from './supervisor.ts';
 const DATABASES = ['uaa', 'cloud_controller', 'brokers'];
 
 /** Which roles share a process on one machine: few processes to save memory; the router alone, for its speed. */
-const CONTROL_PLANE: readonly RoleName[] = ['uaa', 'cloud-controller', 'health-manager', 'loggregator', 'collector'];
+const CONTROL_PLANE: readonly RoleName[] = [
+  'uaa',
+  'cloud-controller',
+  'health-manager',
+  'loggregator',
+  'collector',
+  'ssh-proxy',
+];
 
 const controlPlane = ({ settings }: PlatformPlan): readonly RoleName[] =>
   servicesOf(settings).length === 0 ? CONTROL_PLANE : [...CONTROL_PLANE, 'brokers'];

@@ -102,7 +102,7 @@ export class Container {
   /** Errors: WardenError container_state, handle_taken for a job id that is used, invalid_request for a user, spawn_failed. */
   async spawn(request: SpawnRequest): Promise<Job> {
     return await this.#exclusive(async () => {
-      this.#mustRun();
+      this.mustRun();
       const job_id = request.job_id ?? randomUUID();
       if (this.jobs.has(job_id)) throw new WardenError('handle_taken', `there is a job ${job_id} already`);
       const { depot, runtime } = this.#ground;
@@ -180,7 +180,7 @@ export class Container {
 
   async netIn(request: NetInRequest): Promise<PortMapping> {
     return await this.#exclusive(() => {
-      this.#mustRun();
+      this.mustRun();
       const { ports, firewall } = this.#ground;
       const host_port = ports.acquire(request.host_port);
       const mapping = { host_port, container_port: request.container_port ?? host_port };
@@ -192,7 +192,7 @@ export class Container {
 
   async netOut(net_out: EgressRule[]): Promise<void> {
     await this.#exclusive(() => {
-      this.#mustRun();
+      this.mustRun();
       this.#ground.firewall.check(rulesOf(this.#ground, { ...this.#record, net_out }));
       this.#save({ net_out });
       this.#ground.firewall.replaceRules(rulesOf(this.#ground, this.#record));
@@ -203,7 +203,7 @@ export class Container {
   async limit(change: LimitRequest): Promise<ContainerLimits> {
     return await this.#exclusive(async () => {
       if (Object.values(change).every((value) => value === undefined)) return this.#record.limits;
-      this.#mustRun();
+      this.mustRun();
       const given = Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined));
       try {
         this.#ground.cgroupOf(this.handle).setLimits(change);
@@ -286,8 +286,10 @@ export class Container {
     return process !== undefined && isAlive(process);
   }
 
-  #mustRun(): void {
-    if (this.#record.state === 'active' && this.#isRunning()) return;
+  /** Its first process. Errors: WardenError container_state. */
+  mustRun(): number {
+    const { state: wanted, process } = this.#record;
+    if (wanted === 'active' && process && this.#isRunning()) return process.pid;
     const state = this.#record.state === 'active' ? 'dead' : this.#record.state;
     throw new WardenError('container_state', `container ${this.handle} is ${state}, not active`);
   }

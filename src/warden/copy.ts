@@ -74,7 +74,7 @@ class TarProcess implements AsyncDisposable {
   static async start(ground: Ground, container: Container, args: string[]): Promise<TarProcess> {
     const spec = join(ground.mountsOf(container.handle), 'bundle', `${randomUUID()}.json`);
     await writeFile(spec, JSON.stringify(container.processOf({ args, cwd: '/' })));
-    return new TarProcess(ground.runtime.execAttached(container.handle, spec, 'pipe'), spec);
+    return new TarProcess(ground.runtime.execAttached(container.handle, spec, { stdio: 'pipe' }), spec);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

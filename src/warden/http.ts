@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { json } from 'node:stream/consumers';
 import { Readable } from 'node:stream';
@@ -23,6 +24,7 @@ import { WardenError } from '#http/warden-client.ts';
 import { copyIn, copyOut } from './copy.ts';
 import { convertWhiteouts } from './image-layer.ts';
 import type { Ground } from './ground.ts';
+import { serveUpgrade } from './upgrades.ts';
 import type { Warden } from './warden.ts';
 
 /** One request, with what its path named. */
@@ -49,6 +51,10 @@ export function createApi(warden: Warden, ground: Ground): Server {
     const path = (request.url ?? '').split('?')[0]?.replaceAll(/(containers|jobs)\/[^/]+/g, '$1/*') ?? '';
     const about = { component: 'warden', kind: 'server', name: `${method} ${path}`, attributes: {} } as const;
     void inSpan(scopeIn(headers), about, async () => await answer(endpoints, request, response, ground.log));
+  });
+  server.on('upgrade', (request, socket, head) => {
+    // Node says Duplex; behind a listening socket it is one.
+    void serveUpgrade(warden, ground, { request, socket: socket as Socket, head });
   });
   // Waits for a job's end may take days; sockets of the one caller there is are kept.
   server.requestTimeout = 0;

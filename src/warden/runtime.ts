@@ -74,8 +74,10 @@ export class Runtime {
   }
 
   /** `crun exec` held by us, for what streams through it. The spec's file stays for as long as crun may read it. */
-  execAttached(handle: string, spec_file: string, stdio: StdioOptions): ChildProcess {
-    return spawn(CRUN, [`--root=${this.state}`, 'exec', '--process', spec_file, handle], { stdio });
+  execAttached(handle: string, spec_file: string, options: { stdio: StdioOptions; pid_file?: string }): ChildProcess {
+    const { stdio, pid_file } = options;
+    const pid = pid_file === undefined ? [] : [`--pid-file=${pid_file}`];
+    return spawn(CRUN, [`--root=${this.state}`, 'exec', ...pid, '--process', spec_file, handle], { stdio });
   }
 
   /** Kills all that runs in the container and removes what crun knows of it; one that crun does not know is no error. */

@@ -24,6 +24,10 @@ const c = {
   ) as unknown as Call,
   lseek: libc.func('int64_t lseek(int fd, int64_t offset, int whence)') as unknown as Call,
   flock: libc.func('int flock(int fd, int operation)') as unknown as Call,
+  fcntl: libc.func('int fcntl(int fd, int command, int argument)') as unknown as Call,
+  openpty: libc.func(
+    'int openpty(int *ours, int *theirs, void *name, void *modes, const uint8_t *size)',
+  ) as unknown as Call,
   fallocate: libc.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)') as unknown as Call,
   socket: libc.func('int socket(int domain, int type, int protocol)') as unknown as Call,
   send: libc.func('long send(int fd, const uint8_t *data, size_t length, int flags)') as unknown as Call,
@@ -32,6 +36,8 @@ const c = {
   move_mount: libc.func(
     'long syscall(long number, int from, const char *from_path, int to, const char *to_path, unsigned int flags)',
   ) as unknown as Call,
+  pidfd_open: libc.func('long syscall(long number, int pid, unsigned int flags)') as unknown as Call,
+  pidfd_getfd: libc.func('long syscall(long number, int pidfd, int fd, unsigned int flags)') as unknown as Call,
   mount_setattr: libc.func(
     'long syscall(long number, int fd, const char *path, unsigned int flags, const uint8_t *attr, size_t size)',
   ) as unknown as Call,
@@ -40,6 +46,8 @@ const c = {
 const SYS_open_tree = 428;
 const SYS_move_mount = 429;
 const SYS_mount_setattr = 442;
+const SYS_pidfd_open = 434;
+const SYS_pidfd_getfd = 438;
 const AT_FDCWD = -100;
 const AT_EMPTY_PATH = 0x1000;
 const AT_RECURSIVE = 0x8000;
@@ -187,4 +195,44 @@ export function setExtendedAttribute(path: string, name: string, value: string):
 export function lockFile(fd: number): boolean {
   const LOCK_EX_NB = 2 | 4;
   return c.flock(fd, LOCK_EX_NB) === 0;
+}
+
+/** A new terminal: the end that we hold, which never blocks, and the end that a process has. */
+export function openTerminal(size: { columns: number; rows: number }): { ours: number; theirs: number } {
+  const [F_GETFL, F_SETFL, F_SETFD, O_NONBLOCK, FD_CLOEXEC] = [3, 4, 2, 0x800, 1];
+  const [ours, theirs] = [Buffer.alloc(4), Buffer.alloc(4)];
+  checked('openpty', c.openpty(ours, theirs, null, null, winsize(size)));
+  const fd = ours.readInt32LE(0);
+  checked('fcntl', c.fcntl(fd, F_SETFL, c.fcntl(fd, F_GETFL, 0) | O_NONBLOCK));
+  for (const end of [fd, theirs.readInt32LE(0)]) checked('fcntl', c.fcntl(end, F_SETFD, FD_CLOEXEC));
+  return { ours: fd, theirs: theirs.readInt32LE(0) };
+}
+
+export function resizeTerminal(fd: number, size: { columns: number; rows: number }): void {
+  const TIOCSWINSZ = 0x5414;
+  ioctl(fd, TIOCSWINSZ, winsize(size));
+}
+
+/** A descriptor of another process's open file `fd`, as our own. Linux 5.6. */
+export function borrowFile(pid: number, fd: number): number {
+  const process = checked('pidfd_open', c.pidfd_open(SYS_pidfd_open, pid, 0));
+  try {
+    return checked('pidfd_getfd', c.pidfd_getfd(SYS_pidfd_getfd, process, fd, 0));
+  } finally {
+    c.close(process);
+  }
+}
+
+/** struct winsize */
+function winsize({ columns, rows }: { columns: number; rows: number }): Buffer {
+  const size = Buffer.alloc(8);
+  size.writeUInt16LE(rows, 0);
+  size.writeUInt16LE(columns, 2);
+  return size;
+}
+
+/** A TCP socket that is not connected, in the network namespace that this thread is in. */
+export function openTcpSocket(): number {
+  const [AF_INET, SOCK_STREAM_NONBLOCK] = [2, 1 | 0x800];
+  return checked('socket', c.socket(AF_INET, SOCK_STREAM_NONBLOCK | O_CLOEXEC, 0));
 }

@@ -17,6 +17,7 @@ const COMPONENTS = [
   'loggregator',
   'collector',
   'brokers',
+  'ssh-proxy',
 ];
 
 /** room → rooms it may import; see ARCHITECTURE.md. */
@@ -40,6 +41,7 @@ const ONE_DOOR: Record<string, readonly RegExp[]> = {
   yazl: [/^archive\//],
   yauzl: [/^archive\//],
   'tar-stream': [/^archive\//, /^warden\//],
+  ssh2: [/^ssh-proxy\//, /^cli\//],
   koffi: [/^warden\//],
   pino: [/^kernel\//],
 };

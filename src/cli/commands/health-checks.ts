@@ -112,8 +112,6 @@ export function registerHealthCheckCommands(program: Command, cf: Cf): void {
         if (!enabled) return;
         const { enabled: isOpen } = await client.get<Feature>(`/v3/apps/${app.guid}/ssh_enabled`);
         if (!isOpen) terminal.say('TIP: Ensure ssh is also enabled on the space and global level.');
-        if (isAlready) terminal.say('TIP: An app restart may be required for the change to take effect.');
-        else if (isOpen) terminal.say('TIP: An app restart is required for the change to take effect.');
       });
   }
 
