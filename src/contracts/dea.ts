@@ -106,6 +106,7 @@ export const DropletExited = z.object({
   reason: ExitReason,
   exit_status: z.number().int().describe('-1 when it is not known'),
   exit_description: z.string(),
+  last_output: z.array(z.string()).optional().describe('the last lines that it wrote, for crashes only'),
   crash_timestamp: z.number().optional(),
 });
 export type DropletExited = z.infer<typeof DropletExited>;

@@ -121,15 +121,18 @@ describe('a DEA', { skip: process.getuid?.() === 0 ? false : 'containers need ro
     await Promise.all(starts.map(stopped));
   });
 
-  it('reports a crash with its status at once, and takes it out of routing', async () => {
+  it('reports a crash with its status and last words at once, and takes it out of routing', async () => {
     const start = webStart();
     const { port } = await running(start);
+    await ask(port, '/log/farewell');
+    await eventually('its last words', () => cell.lines.includes('APP/PROC/WEB farewell'));
     await ask(port, '/exit/7').catch(() => {});
     const exit = await exitOf(start.instance);
     assert.equal(exit.reason, 'CRASHED');
     assert.equal(exit.exit_status, 7);
     assert.equal(exit.exit_description, 'APP/PROC/WEB: Exited with status 7');
     assert.ok(exit.crash_timestamp);
+    assert.deepEqual(exit.last_output, ['listening', 'farewell']);
     assert.ok(cell.heard.unregistered.some((one) => one.private_instance_id === start.instance));
     await eventually('the exit line', () => cell.lines.includes('APP/PROC/WEB Exit status 7'));
     await eventually('a beat without it', () => cell.held(start.instance) === undefined);

@@ -11,6 +11,7 @@ export interface InstanceExit {
   reason: ExitReason;
   exit_status: number;
   exit_description: string;
+  last_output?: string[];
 }
 
 export interface InstanceDependencies {

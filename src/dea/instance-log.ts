@@ -3,11 +3,16 @@ import type { StartMessage } from '#contracts/dea.ts';
 import type { Clock } from '#kernel/clock.ts';
 import { LogRateLimit } from './log-rate-limit.ts';
 
+/** What a crash report shows. */
+const LAST_LINES = 10;
+const LAST_LINE_CHARACTERS = 500;
+
 /** The log of one instance: what its jobs write, and what the cell says of it. */
 export class InstanceLog {
   readonly #start: StartMessage;
   readonly #need: { emitter: LogEmitter; clock: Clock };
   readonly #limit: LogRateLimit;
+  readonly #last: string[] = [];
 
   constructor(start: StartMessage, need: { emitter: LogEmitter; clock: Clock }) {
     this.#start = start;
@@ -18,6 +23,11 @@ export class InstanceLog {
   /** Bytes written by its jobs since we follow them. */
   get bytes(): number {
     return this.#limit.total;
+  }
+
+  /** The last lines that its jobs wrote, shortened; also those that its log rate kept out of the log. */
+  get lastOutput(): string[] {
+    return [...this.#last];
   }
 
   /** What a job is called in logs and exit descriptions: `APP/PROC/WEB`, `APP/TASK/migrate`, `APP/PROC/WEB/SIDECAR/NAME`. */
@@ -34,6 +44,8 @@ export class InstanceLog {
   output(job_id: string, type: 'OUT' | 'ERR', line: Buffer, timestamp_ns: string): void {
     // Loggregator keeps no empty lines either.
     if (line.length === 0) return;
+    this.#last.push(line.toString('utf8', 0, LAST_LINE_CHARACTERS));
+    if (this.#last.length > LAST_LINES) this.#last.shift();
     const verdict = this.#limit.take(line.length, this.#need.clock.monotonic());
     if (verdict === 'pass') {
       this.#need.emitter.emit({ ...this.#source(this.nameOf(job_id)), type, payload: line, timestamp_ns });

@@ -23,6 +23,7 @@ type End =
 
 const MAIN_JOB = 'app';
 const OUTPUT_DRAIN_MS = 3000;
+const LAST_WORDS_MS = 100;
 /** Between unregistering and TERM: what routers have sent on already may still be answered. */
 const ROUTE_DRAIN_MS = 250;
 
@@ -39,7 +40,7 @@ export class Instance {
   readonly #over = new AbortController();
   readonly #finished = Promise.withResolvers<void>();
   #stopReason: ExitReason = 'STOPPED';
-  #follows: Promise<void>[] = [];
+  readonly #follows = new Map<string, Promise<void>>();
   #hasLayer = false;
   #isLetGo = false;
 
@@ -288,7 +289,7 @@ export class Instance {
   }
 
   async #end(end: End): Promise<void> {
-    const exit = end.how === 'stopped' ? await this.#stopJobs() : this.#judge(end);
+    const exit = end.how === 'stopped' ? await this.#stopJobs() : await this.#report(end);
     const isCrash = exit.reason === 'CRASHED';
     if (isCrash) this.#record.state = 'CRASHED';
     this.#need.exited(this, exit);
@@ -301,6 +302,14 @@ export class Instance {
       );
     }
     await this.#clearAway(end.how === 'stopped', end.how === 'exited' ? end.result : undefined);
+  }
+
+  /** Its last words are on their way from the container; a restart does not wait long for them. */
+  async #report(end: Exclude<End, { how: 'stopped' }>): Promise<InstanceExit> {
+    if (end.how === 'exited') {
+      await Promise.race([this.#follows.get(end.job_id), this.#need.clock.sleep(LAST_WORDS_MS, this.#over.signal)]);
+    }
+    return { ...this.#judge(end), last_output: this.#log.lastOutput };
   }
 
   #judge(end: Exclude<End, { how: 'stopped' }>): InstanceExit {
@@ -352,7 +361,7 @@ export class Instance {
     // Sidecars, and what fails its check, run on until they are killed; only then has their output an end.
     if (network && !isStopped) await warden.stop(handle, { kill: true }).catch(() => {});
     // The last words come before the line that says it is over.
-    await Promise.race([Promise.all(this.#follows), clock.sleep(OUTPUT_DRAIN_MS, this.#over.signal)]);
+    await Promise.race([Promise.all(this.#follows.values()), clock.sleep(OUTPUT_DRAIN_MS, this.#over.signal)]);
     if (result) this.#log.app(`Exit status ${result.exit_status}${result.oom ? ' (out of memory)' : ''}`);
     this.#log.cell(`Cell ${dea.id} destroying container for instance ${start.instance}`);
     await destroyContainer(this.#need, handle);
@@ -369,16 +378,17 @@ export class Instance {
   #followAll(): void {
     const { warden, clock } = this.#need;
     const { handle, log_offsets } = this.#record;
-    this.#follows = Object.entries(log_offsets).map(async ([job_id, offset]) => {
+    for (const [job_id, offset] of Object.entries(log_offsets)) {
       const options = { warden, clock, handle, job_id, offset, signal: this.#over.signal };
-      await followOutput(options, ({ stream, line, timestamp_ns }, next) => {
+      const followed = followOutput(options, ({ stream, line, timestamp_ns }, next) => {
         this.#log.output(job_id, stream, line, timestamp_ns);
         log_offsets[job_id] = next;
       }).catch((error: unknown) => {
         if (this.#over.signal.aborted) return;
         this.#need.log.warn({ instance: this.start.instance, job_id, error: describeError(error) }, 'output lost');
       });
-    });
+      this.#follows.set(job_id, followed);
+    }
   }
 
   async #become(state: InstanceState): Promise<void> {

@@ -256,7 +256,10 @@ export class FakeDea implements AsyncDisposable {
       reason,
       exit_status: exit.status,
       exit_description: exit.description,
-      ...(reason === 'CRASHED' && { crash_timestamp: Math.floor(Date.now() / 1000) }),
+      ...(reason === 'CRASHED' && {
+        crash_timestamp: Math.floor(Date.now() / 1000),
+        last_output: [`last words of ${instance}`],
+      }),
     });
     this.beat();
     if (held.message.kind === 'TASK') {

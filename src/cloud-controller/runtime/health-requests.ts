@@ -28,6 +28,7 @@ export function judgeStop(
 }
 
 const MAX_DESCRIPTION = 4096;
+const MAX_LINES = 10;
 
 /** Writes both events of a crash, `audit.app.process.crash` and `app.crash`. Nothing for an app that is gone. */
 export async function recordCrash(db: Db, event: DropletExited): Promise<void> {
@@ -45,6 +46,7 @@ export async function recordCrash(db: Db, event: DropletExited): Promise<void> {
     exit_status: event.exit_status,
     exit_description: event.exit_description.slice(0, MAX_DESCRIPTION),
     reason: event.reason,
+    ...(event.last_output && { last_output: event.last_output.slice(-MAX_LINES).map((line) => line.slice(0, 500)) }),
   };
   const common = {
     target: { guid: app.guid, type: 'app', name: app.name },

@@ -68,6 +68,7 @@ describe('the cloud controller and the health manager', () => {
     });
     assert.deepEqual(new Set(events.each('type')), new Set(['app.crash', 'audit.app.process.crash']));
     assert.deepEqual(events.each('data.exit_description'), ['out of memory', 'out of memory']);
+    assert.deepEqual(events.at('resources.0.data.last_output'), [`last words of ${instance}`]);
     const stats = await cc.admin.get(`/v3/processes/${app}/stats`);
     assert.deepEqual([stats.at('resources.0.state'), stats.at('resources.0.details')], ['CRASHED', 'out of memory']);
     bus.publish(hm9000Start, {
