@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import {
   chmod,
   lstat,
@@ -23,7 +23,7 @@ import { pack, type Header } from 'tar-stream';
 import { digestFile, DigestStream } from './digest.ts';
 import { ArchiveInvalid, ArchivePathEscapes, ArchiveTooLarge } from './errors.ts';
 import { packTarGz, tarGzStream, TreeReadFailed } from './pack-tar.ts';
-import { packZip, zipSourcesOf, zipStream, type ZipSource } from './pack-zip.ts';
+import { packZip, zipSourcesOf, type ZipSource } from './pack-zip.ts';
 import { unpackTarGz } from './unpack-tar.ts';
 import { listZip, unpackZip } from './unpack-zip.ts';
 
@@ -173,7 +173,31 @@ describe('a zip', () => {
   it('fails to be packed when a source cannot be read', async () => {
     await using folder = await Folder.make();
     const gone: ZipSource = { path: 'gone', kind: 'file', mode: 0o600, source: folder.at('gone') };
-    await assert.rejects(buffer(zipStream([gone])), { code: 'ENOENT' });
+    await assert.rejects(packZip([gone], folder.at('a.zip')), { code: 'ENOENT' });
+  });
+
+  it('may have more entries than a plain zip can count, and files of every size', async () => {
+    await using folder = await Folder.make();
+    const names = Array.from({ length: 66_000 }, (_, n) => `d${n % 10}/f${n}`);
+    const small = names.map((path): ZipSource => ({ path: `${path}/`, kind: 'folder', mode: 0o755 }));
+    await writeFile(folder.at('big'), Buffer.alloc(3 << 20, 'large '));
+    const big: ZipSource = { path: 'big', kind: 'file', mode: 0o600, source: folder.at('big') };
+    await packZip([...small, big], folder.at('a.zip'));
+    const listed = await listZip(folder.at('a.zip'));
+    assert.deepEqual([listed.length, listed[65_999]?.path, listed[66_000]?.size], [66_001, 'd9/f65999/', 3 << 20]);
+    await packZip([big], folder.at('b.zip'));
+    await unpackZip(folder.at('b.zip'), folder.at('out'), roomy);
+    assert.deepEqual(await readFile(folder.at('out/big')), await readFile(folder.at('big')));
+  });
+
+  it('is refused when a large file in it is damaged', async () => {
+    await using folder = await Folder.make();
+    const bytes = randomBytes(2 << 20);
+    await packZip([{ path: 'a', kind: 'file', mode: 0o600, source: () => Readable.from([bytes]) }], folder.at('a.zip'));
+    const zip = await readFile(folder.at('a.zip'));
+    zip.writeUInt8(zip.readUInt8(1 << 20) ^ 1, 1 << 20);
+    await writeFile(folder.at('a.zip'), zip);
+    await assert.rejects(unpackZip(folder.at('a.zip'), folder.at('out'), roomy), ArchiveInvalid);
   });
 
   const escapes: [string, Parameters<typeof rawZip>[0]][] = [

@@ -58,6 +58,11 @@ export class ArchiveLedger {
     return clean;
   }
 
+  /** Whether a link was entered at a clean path. */
+  isLink(path: string): boolean {
+    return this.#links.has(path);
+  }
+
   /** Notes where a link that was entered points. */
   noteLink(path: string, target: string): void {
     if (target === '' || target.includes('\0')) throw new ArchiveInvalid(`the link ${JSON.stringify(path)} is empty`);

@@ -1,9 +1,8 @@
-import { createReadStream, createWriteStream } from 'node:fs';
-import { lstat, readdir, readlink } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { lstat, readdir, readFile, readlink, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { PassThrough, Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { ZipFile } from 'yazl';
+import type { Readable } from 'node:stream';
+import { type ZipHead, ZipWriter } from './zip-writer.ts';
 
 export type ZipSource =
   | { path: string; kind: 'file'; mode: number; source: string | (() => Promise<Readable> | Readable); mtime?: Date }
@@ -18,48 +17,59 @@ export interface PackZipOptions {
 }
 
 const EARLIEST = new Date(Date.UTC(1980, 0, 1));
+/** A file up to this size is read at once. */
+const READ_AT_ONCE_BYTES = 1 << 20;
 const S_IFREG = 0o100000;
 const S_IFDIR = 0o040000;
 const S_IFLNK = 0o120000;
 
-/** Writes a zip of the entries, in their order, to `path`. Errors: those of the sources and of the file system. */
-export async function packZip(entries: Iterable<ZipSource>, path: string, options: PackZipOptions = {}): Promise<void> {
-  await pipeline(zipStream(entries, options), createWriteStream(path));
+/** The head of a zip's entry for one of ours. */
+export function zipHead(
+  entry: { path: string; kind: 'file' | 'folder' | 'link'; mode?: number; mtime?: Date },
+  mtime = EARLIEST,
+): ZipHead {
+  const type = { file: S_IFREG, folder: S_IFDIR, link: S_IFLNK }[entry.kind];
+  const path = entry.kind === 'folder' && !entry.path.endsWith('/') ? `${entry.path}/` : entry.path;
+  return { path, unix_mode: type | ((entry.mode ?? 0o777) & 0o777), mtime: entry.mtime ?? mtime };
 }
 
-/** As packZip, as a stream. A source is opened only when its turn comes. */
-export function zipStream(entries: Iterable<ZipSource>, options: PackZipOptions = {}): Readable {
-  const zip = new ZipFile();
-  const output = new PassThrough();
-  zip.outputStream.pipe(output);
-  zip.on('error', (error: Error) => output.destroy(error));
-  const level = options.compression_level ?? 6;
-  for (const entry of entries) {
-    // Local time would make the same tree differ from one machine to the next.
-    const common = { mtime: entry.mtime ?? options.mtime ?? EARLIEST, forceDosTimestamp: false };
-    if (entry.kind === 'folder') {
-      zip.addEmptyDirectory(entry.path, { ...common, mode: S_IFDIR | (entry.mode & 0o777) });
-    } else if (entry.kind === 'link') {
-      zip.addBuffer(Buffer.from(entry.target), entry.path, { ...common, mode: S_IFLNK | 0o777, compress: false });
-    } else {
-      const { source } = entry;
-      const settings = { ...common, mode: S_IFREG | (entry.mode & 0o777), compressionLevel: level };
-      zip.addReadStreamLazy(entry.path, settings, (ready) => {
-        void (async () => {
-          try {
-            const content = typeof source === 'string' ? createReadStream(source) : await source();
-            // yazl does not listen for it.
-            content.once('error', (error) => output.destroy(error));
-            ready(null, content);
-          } catch (error) {
-            ready(error, Readable.from([]));
-          }
-        })();
-      });
-    }
+/**
+ * Writes a zip of the entries, in their order, to `path`; a source is opened only when its turn comes. On an error nothing is
+ * left. Errors: those of the sources and of the file system.
+ */
+export async function packZip(entries: Iterable<ZipSource>, path: string, options: PackZipOptions = {}): Promise<void> {
+  const zip = await ZipWriter.create(path, options.compression_level);
+  try {
+    for (const entry of entries) await add(zip, entry, zipHead(entry, options.mtime));
+    await zip.finish();
+  } catch (error) {
+    await zip.abort();
+    await rm(path, { force: true });
+    throw error;
   }
-  zip.end();
-  return output;
+}
+
+async function add(zip: ZipWriter, entry: ZipSource, head: ZipHead): Promise<void> {
+  switch (entry.kind) {
+    case 'folder':
+      return await zip.bytes(head, Buffer.alloc(0));
+    case 'link':
+      return await zip.bytes(head, Buffer.from(entry.target));
+    case 'file': {
+      const { source } = entry;
+      if (typeof source !== 'string') return await zip.stream(head, await source());
+      return await addFile(zip, head, source);
+    }
+    default:
+      return entry satisfies never;
+  }
+}
+
+/** A file of the disk. */
+async function addFile(zip: ZipWriter, head: ZipHead, path: string): Promise<void> {
+  const { size } = await lstat(path);
+  if (size <= READ_AT_ONCE_BYTES) await zip.bytes(head, await readFile(path));
+  else await zip.stream(head, createReadStream(path, { highWaterMark: 1 << 18 }));
 }
 
 /**

@@ -39,6 +39,7 @@ export class TreeWriter {
   readonly #pack: Pack = pack();
   readonly #child: ChildProcess;
   readonly #written: Promise<void>;
+  #failure: unknown;
 
   private constructor(folder: string, options: TreeOptions) {
     this.#ledger = new ArchiveLedger(options);
@@ -51,8 +52,11 @@ export class TreeWriter {
     });
     this.#child = child;
     this.#written = this.#carry(child, folder);
-    // Whoever waits hears of it through `#add` or `finish`.
-    this.#written.catch(() => this.#pack.destroy());
+    // Whoever waits hears of it through `#add`, `file` or `finish`.
+    this.#written.catch((error: unknown) => {
+      this.#failure = error;
+      this.#pack.destroy();
+    });
   }
 
   /** Makes `folder` when it is not there. */
@@ -69,20 +73,18 @@ export class TreeWriter {
   }
 
   /** `content` must give exactly `size` bytes. */
-  async file(entry: TreeEntry & { size: number }, content: Readable): Promise<void> {
+  async file(entry: TreeEntry & { size: number }, content: Buffer | Readable): Promise<void> {
     const name = this.#ledger.enter(entry.path, 'file', entry.size);
     const header = { ...this.#header(entry, name), size: entry.size, type: 'file' as const };
+    if (Buffer.isBuffer(content)) return await this.#add(header, content);
     await new Promise<void>((resolve, reject) => {
       let failure: unknown;
-      const sink = this.#pack.entry(header, (error) => {
-        if (error) reject(failure ?? error);
-        else resolve();
-      });
+      const refuse = (error: unknown): void => reject(this.#failure ?? failure ?? error);
+      const sink = this.#pack.entry(header, (error) => (error ? refuse(error) : resolve()));
       pipeline(content, sink).catch((error: unknown) => {
         failure = error;
-        reject(error);
+        refuse(error);
       });
-      this.#written.catch(reject);
     });
   }
 
@@ -113,10 +115,13 @@ export class TreeWriter {
     return { name, mode: entry.mode & 0o777, mtime: entry.mtime, ...this.#options.owner };
   }
 
-  async #add(header: Parameters<Pack['entry']>[0]): Promise<void> {
+  async #add(header: Parameters<Pack['entry']>[0], content?: Buffer): Promise<void> {
     await new Promise<void>((resolve, reject) => {
-      this.#pack.entry(header, (error) => (error ? reject(error) : resolve()));
-      this.#written.catch(reject);
+      const done = (error?: Error | null): void => (error ? reject(this.#failure ?? error) : resolve());
+      if (content === undefined) this.#pack.entry(header, done);
+      else this.#pack.entry(header, content, done);
+    }).catch((error: unknown) => {
+      throw this.#failure ?? error;
     });
   }
 

@@ -60,6 +60,9 @@ export async function unpackTar(
   });
 }
 
+/** A file up to this size is handed on whole: streams would take most of the time that small files take. */
+const BUFFERED_BYTES = 1 << 20;
+
 async function write(tree: TreeWriter, header: Header, content: AsyncIterable<unknown>): Promise<void> {
   const entry = { path: header.name, mode: header.mode ?? 0o644, mtime: header.mtime ?? new Date(0) };
   switch (header.type) {
@@ -68,11 +71,20 @@ async function write(tree: TreeWriter, header: Header, content: AsyncIterable<un
     case 'symlink':
       return await tree.link(entry, header.linkname ?? '');
     case 'file':
-    case 'contiguous-file':
-      return await tree.file({ ...entry, size: header.size ?? 0 }, Readable.from(content));
+    case 'contiguous-file': {
+      const size = header.size ?? 0;
+      const isSmall = size <= BUFFERED_BYTES;
+      return await tree.file({ ...entry, size }, isSmall ? await bytesOf(content) : Readable.from(content));
+    }
     default:
       throw new ArchiveInvalid(`the tar's entry ${JSON.stringify(header.name)} is a ${header.type}`);
   }
+}
+
+async function bytesOf(content: AsyncIterable<unknown>): Promise<Buffer> {
+  const pieces: Uint8Array[] = [];
+  for await (const piece of content) pieces.push(piece as Uint8Array);
+  return Buffer.concat(pieces);
 }
 
 async function judged<T>(work: () => Promise<T>): Promise<T> {

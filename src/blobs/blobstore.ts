@@ -78,6 +78,13 @@ export interface Blobstore extends AsyncDisposable {
   put(bucket: Bucket, key: string, source: Readable, limits: { max_bytes: number }): Promise<StoredBlob>;
   /** Errors: BlobNotFound. */
   get(bucket: Bucket, key: string, range?: ByteRange): Promise<BlobReading>;
+  /** The whole of a small blob. Errors: BlobNotFound. */
+  read(bucket: Bucket, key: string): Promise<Buffer>;
+  /**
+   * Keeps small bytes that can be had again: the machine's power may take them, or leave others in their place, which is
+   * for the reader to see. Errors: BlobstoreFull.
+   */
+  keep(bucket: Bucket, key: string, bytes: Buffer): Promise<void>;
   head(bucket: Bucket, key: string): Promise<BlobInfo | undefined>;
   /** True when there was one. */
   delete(bucket: Bucket, key: string): Promise<boolean>;

@@ -28,11 +28,13 @@ export const BlobstoreConfig = z.discriminatedUnion('kind', [
 ]);
 export type BlobstoreConfig = z.infer<typeof BlobstoreConfig>;
 
-/** Errors: BlobstoreUnavailable. */
-export async function openBlobstore(config: BlobstoreConfig): Promise<Blobstore> {
+/** `blocking` is for threads that do nothing else. Errors: BlobstoreUnavailable. */
+export async function openBlobstore(config: BlobstoreConfig, options: { blocking?: boolean } = {}): Promise<Blobstore> {
   switch (config.kind) {
-    case 'folder':
-      return await FolderBlobstore.open({ folder: config.folder, min_free_bytes: config.min_free_mb * 1024 * 1024 });
+    case 'folder': {
+      const { folder, min_free_mb } = config;
+      return await FolderBlobstore.open({ folder, min_free_bytes: min_free_mb * 1024 * 1024, ...options });
+    }
     case 's3': {
       const { kind: _kind, endpoint, ...options } = config;
       return await S3Blobstore.open({ ...options, ...(endpoint !== undefined && { endpoint }) });

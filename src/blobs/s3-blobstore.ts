@@ -3,6 +3,7 @@ import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import type * as S3 from '@aws-sdk/client-s3';
 import { AppError } from '#kernel/errors.ts';
@@ -95,6 +96,18 @@ export class S3Blobstore implements Blobstore {
       return { stream: got.Body, size, total_size: total === undefined ? size : Number(total) };
     } catch (error) {
       if (this.#isAbsent(error)) throw new BlobNotFound(bucket, key, { cause: error });
+      throw this.#away(error);
+    }
+  }
+
+  async read(bucket: Bucket, key: string): Promise<Buffer> {
+    return await buffer((await this.get(bucket, key)).stream);
+  }
+
+  async keep(bucket: Bucket, key: string, bytes: Buffer): Promise<void> {
+    try {
+      await this.#client.send(new this.#sdk.PutObjectCommand({ ...this.#at(bucket, key), Body: bytes }));
+    } catch (error) {
       throw this.#away(error);
     }
   }

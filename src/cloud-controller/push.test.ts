@@ -109,7 +109,7 @@ describe('cf push, as the public CLI speaks it', () => {
       const evil = join(folder, 'evil.zip');
       const entry = { kind: 'file', mode: 0o644, source: () => Readable.from(['x']) } as const;
       await packZip([{ ...entry, path: 'aa/evil.txt' }], evil);
-      // yazl writes no escaping names; one of the same length is put in its place.
+      // A zip with a name that escapes: one of the same length is put in its place.
       const bytes = Buffer.from(
         (await readFile(evil)).toString('latin1').replaceAll('aa/evil.txt', '../evil.txt'),
         'latin1',

@@ -38,7 +38,6 @@ const ONE_DOOR: Record<string, readonly RegExp[]> = {
   '@nats-io/jetstream': [/^bus\//],
   '@nats-io/kv': [/^bus\//],
   '@aws-sdk/client-s3': [/^blobs\//],
-  yazl: [/^archive\//],
   yauzl: [/^archive\//],
   'tar-stream': [/^archive\//, /^warden\//],
   ssh2: [/^ssh-proxy\//, /^cli\//],

@@ -1,5 +1,6 @@
-import type { Stats } from 'node:fs';
-import { lstat, readdir, readFile, readlink, stat } from 'node:fs/promises';
+import { hash } from 'node:crypto';
+import { lstatSync, readdirSync, readFileSync, readlinkSync, type Stats } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import ignore, { type Ignore } from 'ignore';
 import { digestFile } from '#archive/digest.ts';
@@ -44,7 +45,7 @@ export async function listFiles(path: string): Promise<PushFile[]> {
   const isFolder = (await statOf(folder)).isDirectory();
   if (!isFolder) throw new CommandError(`The path '${folder}' is neither a folder nor a zip file.`);
   const files: PushFile[] = [];
-  await walk(folder, '', await ignoreRules(folder), files);
+  walk(folder, '', await ignoreRules(folder), files);
   if (!files.some((file) => file.kind === 'file')) throw new CommandError(`No app files found in '${folder}'`);
   return files;
 }
@@ -82,30 +83,35 @@ async function ignoreRules(folder: string): Promise<Ignore> {
   return rules.add(own);
 }
 
-async function walk(folder: string, below: string, rules: Ignore, files: PushFile[]): Promise<void> {
-  const entries = await readdir(join(folder, below), { withFileTypes: true });
+function walk(folder: string, below: string, rules: Ignore, files: PushFile[]): void {
+  const entries = readdirSync(join(folder, below), { withFileTypes: true });
   for (const entry of entries.toSorted((one, other) => (one.name < other.name ? -1 : 1))) {
     const path = below === '' ? entry.name : `${below}/${entry.name}`;
     const source = join(folder, path);
     if (rules.ignores(entry.isDirectory() ? `${path}/` : path)) continue;
-    if (entry.isSymbolicLink()) files.push({ kind: 'link', path, target: await readlink(source) });
+    if (entry.isSymbolicLink()) files.push({ kind: 'link', path, target: readlinkSync(source) });
     else if (entry.isDirectory()) {
-      files.push({ kind: 'folder', path, mode: (await lstat(source)).mode & 0o777 });
-      await walk(folder, path, rules, files);
+      files.push({ kind: 'folder', path, mode: lstatSync(source).mode & 0o777 });
+      walk(folder, path, rules, files);
     } else if (entry.isFile()) {
-      const { mode, size } = await lstat(source);
+      const { mode, size } = lstatSync(source);
       files.push({ kind: 'file', path, source, mode: mode & 0o777, size });
     }
     // Sockets, pipes and devices are nothing that one could upload.
   }
 }
 
+/** A file up to this size is read at once. */
+const READ_AT_ONCE_BYTES = 1 << 20;
+
 /** The resources of the files that are not empty, with their SHA-1. */
 export async function hashFiles(files: readonly PushFile[]): Promise<Resource[]> {
   const resources: Resource[] = [];
   for (const file of files) {
     if (file.kind !== 'file' || file.size === 0) continue;
-    const { sha1 } = await digestFile(file.source, 'sha1');
+    // Nothing else waits for this process, and calls that block take a fraction of the time for many small files.
+    const isSmall = file.size <= READ_AT_ONCE_BYTES;
+    const sha1 = isSmall ? hash('sha1', readFileSync(file.source)) : (await digestFile(file.source, 'sha1')).sha1;
     resources.push({
       checksum: { value: sha1 },
       size_in_bytes: file.size,

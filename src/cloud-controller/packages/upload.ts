@@ -11,7 +11,6 @@ import type { Deps } from '../deps.ts';
 import { requireFeature } from '../feature-flags/store.ts';
 import type { Resource } from '../resource-matches/cache.ts';
 import type { PackageRow } from '../tables-apps.ts';
-import { assemblePackage } from './assemble.ts';
 import { seePackage } from './policy.ts';
 import { presentPackage } from './presenter.ts';
 import { expirePackages, movePackage, updatePackage } from './store.ts';
@@ -77,8 +76,7 @@ async function storePackage(deps: Deps, guid: string, upload: Upload): Promise<S
     throw unprocessable('Upload must include either resources or bits');
   }
   const { package_max_bytes: max_bytes, upload_max_bytes } = config.limits;
-  const zip = await assemblePackage(
-    apps.blobs,
+  const zip = await apps.assembler.assemble(
     { bits, resources, folder: upload.folder },
     { ...config.limits, max_bytes: upload_max_bytes },
   );

@@ -1,5 +1,4 @@
-import { createReadStream } from 'node:fs';
-import { type Blobstore, BlobstoreFull } from '#blobs/blobstore.ts';
+import type { Blobstore } from '#blobs/blobstore.ts';
 
 /** A file of a package as clients name it. */
 export interface Resource {
@@ -32,22 +31,6 @@ export async function matchResources<Wanted extends { sha1: string; size: number
     return (await blobs.head('cc-resources', sha1))?.size === size;
   });
   return wanted.filter((_, at) => isKnown[at]);
-}
-
-/** Puts files that are not there into the cache. A cache that is full keeps nothing more, which harms nobody. */
-export async function cacheFiles(
-  blobs: Blobstore,
-  files: readonly { source: string; sha1: string; size: number }[],
-  limits: CacheLimits,
-): Promise<void> {
-  await inLanes(files, async ({ source, sha1, size }) => {
-    if (!isCacheable(size, limits) || (await blobs.head('cc-resources', sha1))) return;
-    try {
-      await blobs.put('cc-resources', sha1, createReadStream(source), { max_bytes: limits.resource_max_bytes });
-    } catch (error) {
-      if (!(error instanceof BlobstoreFull)) throw error;
-    }
-  });
 }
 
 /** Works through all, some at once; results in order. */

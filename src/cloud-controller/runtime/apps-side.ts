@@ -10,6 +10,7 @@ import { listenToBus } from '../bus.ts';
 import type { CloudControllerConfig } from '../config.ts';
 import { DeploymentDriver } from '../deployments/driver.ts';
 import { PolicyTeller } from '../network-policies/teller.ts';
+import { Assembler } from '../packages/assembler.ts';
 import { AdvertPool } from '../placement/advert-pool.ts';
 import { Stager } from '../staging/stager.ts';
 import type { Vault } from '../service-secrets/vault.ts';
@@ -23,6 +24,7 @@ import { Janitor } from './janitor.ts';
 export interface AppsSide extends AsyncDisposable {
   bus: Bus;
   blobs: Blobstore;
+  assembler: Assembler;
   signer: BlobUrlSigner;
   pool: AdvertPool;
   tracker: InstanceTracker;
@@ -87,6 +89,7 @@ export async function openAppsSide(options: {
   return {
     bus,
     blobs,
+    assembler: new Assembler({ blobs, blobstore: config.blobstore }),
     signer,
     pool,
     tracker,
