@@ -1,10 +1,11 @@
-import { type FileHandle, open } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { PassThrough, Readable, Transform } from 'node:stream';
 import { crc32, createInflateRaw, inflateRawSync } from 'node:zlib';
-import { type Entry, getFileNameLowLevel, openPromise, type ZipFile } from 'yauzl';
+import { type Entry, fromRandomAccessReaderPromise, getFileNameLowLevel, type ZipFile } from 'yauzl';
 import { systemErrorCode } from '#kernel/errors.ts';
 import { ArchiveInvalid } from './errors.ts';
 import { isKnownFault } from './known-fault.ts';
+import { DirectoryReader, WindowedFile } from './windowed-file.ts';
 
 export interface ZipEntry {
   path: string;
@@ -59,10 +60,9 @@ export async function readZip<T>(path: string, work: (zip: ZipReader) => Promise
 /** Reads a zip's entries in its own order; neighbours are read from the file together. */
 export class ZipReader {
   readonly #zip: ZipFile;
-  readonly #file: FileHandle;
-  #window: { position: number; bytes: Buffer } = { position: 0, bytes: Buffer.alloc(0) };
+  readonly #file: WindowedFile;
 
-  private constructor(zip: ZipFile, file: FileHandle) {
+  private constructor(zip: ZipFile, file: WindowedFile) {
     this.#zip = zip;
     this.#file = file;
   }
@@ -70,9 +70,16 @@ export class ZipReader {
   static async open(path: string): Promise<ZipReader> {
     const file = await open(path);
     try {
+      const { size } = await file.stat();
+      // The directory and what it tells of lie apart.
+      const directory = new DirectoryReader(new WindowedFile(file));
       // Names are judged by our own ledger, so that an escape is told apart from a broken file.
-      const zip = await openPromise(path, { autoClose: false, decodeStrings: false, validateEntrySizes: true });
-      return new ZipReader(zip, file);
+      const zip = await fromRandomAccessReaderPromise(directory, size, {
+        autoClose: false,
+        decodeStrings: false,
+        validateEntrySizes: true,
+      });
+      return new ZipReader(zip, new WindowedFile(file));
     } catch (error) {
       await file.close();
       throw error;
@@ -80,7 +87,6 @@ export class ZipReader {
   }
 
   async close(): Promise<void> {
-    this.#zip.close();
     await this.#file.close();
   }
 
@@ -97,7 +103,7 @@ export class ZipReader {
       throw new ArchiveInvalid(`the zip's entry ${JSON.stringify(entry.path)} is compressed in an unknown way`);
     }
     if (raw.uncompressedSize > BUFFERED_BYTES || raw.compressedSize > BUFFERED_BYTES) return await this.#stream(raw);
-    const packed = await this.#read(await this.#startOf(raw), raw.compressedSize);
+    const packed = await this.#file.read(await this.#startOf(raw), raw.compressedSize);
     const bytes = raw.compressionMethod === STORED ? packed : inflate(packed, raw.uncompressedSize);
     if (bytes.length !== raw.uncompressedSize) throw new ArchiveInvalid('the zip says a size that is not true');
     if (crc32(bytes) !== raw.crc32) throw damaged();
@@ -126,32 +132,16 @@ export class ZipReader {
 
   async *#pieces(start: number, length: number): AsyncGenerator<Buffer> {
     for (let done = 0; done < length; done += WINDOW_BYTES) {
-      yield await this.#read(start + done, Math.min(WINDOW_BYTES, length - done));
+      yield await this.#file.read(start + done, Math.min(WINDOW_BYTES, length - done));
     }
   }
 
   async #startOf(raw: Entry): Promise<number> {
-    const header = await this.#read(raw.relativeOffsetOfLocalHeader, LOCAL_HEADER_BYTES);
+    const header = await this.#file.read(raw.relativeOffsetOfLocalHeader, LOCAL_HEADER_BYTES);
     if (header.readUInt32LE(0) !== LOCAL_SIGNATURE)
       throw new ArchiveInvalid('the zip is damaged: an entry is not there');
     const names_bytes = header.readUInt16LE(26) + header.readUInt16LE(28);
     return raw.relativeOffsetOfLocalHeader + LOCAL_HEADER_BYTES + names_bytes;
-  }
-
-  async #read(position: number, length: number): Promise<Buffer> {
-    const at = position - this.#window.position;
-    if (at >= 0 && at + length <= this.#window.bytes.length) return this.#window.bytes.subarray(at, at + length);
-    // A window of its own each time: what was handed out of the last one may still be in use.
-    const bytes = Buffer.allocUnsafe(Math.max(length, WINDOW_BYTES));
-    let filled = 0;
-    while (filled < bytes.length) {
-      const { bytesRead } = await this.#file.read(bytes, filled, bytes.length - filled, position + filled);
-      if (bytesRead === 0) break;
-      filled += bytesRead;
-    }
-    if (filled < length) throw new ArchiveInvalid('the zip is cut short');
-    this.#window = { position, bytes: bytes.subarray(0, filled) };
-    return this.#window.bytes.subarray(0, length);
   }
 
   async #stream(raw: Entry): Promise<Readable> {
@@ -186,7 +176,8 @@ const damaged = (): ArchiveInvalid => new ArchiveInvalid('the zip is damaged: a 
 
 function inflate(packed: Buffer, size: number): Buffer {
   try {
-    return inflateRawSync(packed, { maxOutputLength: Math.max(1, size) });
+    // Room for what is expected alone: zlib takes 16 KB unless it is told.
+    return inflateRawSync(packed, { maxOutputLength: Math.max(1, size), chunkSize: Math.max(64, size) });
   } catch (error) {
     throw new ArchiveInvalid('the zip is damaged, or says a size that is not true', { cause: error });
   }

@@ -16,6 +16,7 @@ const STORED = 0;
 const DEFLATED = 8;
 /** Beneath this, what deflate saves is less than what its start costs. */
 const WORTH_DEFLATING_BYTES = 128;
+const TINY_BYTES = 4096;
 const MADE_BY_UNIX = (3 << 8) | 45;
 const UTF8 = 0x0800;
 const ZIP64 = 45;
@@ -28,7 +29,7 @@ export class ZipWriter {
   readonly #file: FileHandle;
   readonly #level: number;
   readonly #directory: Buffer[] = [];
-  #batch: Buffer[] = [];
+  readonly #batch = Buffer.allocUnsafe(BATCH_BYTES);
   #batched = 0;
   /** Where the batch begins. */
   #written = 0;
@@ -45,7 +46,7 @@ export class ZipWriter {
   }
 
   async bytes(head: ZipHead, content: Buffer): Promise<void> {
-    const deflated = content.length < WORTH_DEFLATING_BYTES ? content : deflateRawSync(content, { level: this.#level });
+    const deflated = content.length < WORTH_DEFLATING_BYTES ? content : deflate(content, this.#level);
     const isSmaller = deflated.length < content.length;
     const packed = isSmaller ? deflated : content;
     const about = {
@@ -115,23 +116,35 @@ export class ZipWriter {
     this.#directory.push(directoryEntry(head, about, offset));
   }
 
+  /** Copied, since what deflate gives out holds on to much more than its length. */
   async #push(bytes: Buffer): Promise<void> {
-    this.#batch.push(bytes);
-    this.#batched += bytes.length;
-    if (this.#batched >= BATCH_BYTES) await this.#flush();
+    for (let taken = 0; taken < bytes.length;) {
+      const copied = bytes.copy(this.#batch, this.#batched, taken);
+      taken += copied;
+      this.#batched += copied;
+      if (this.#batched === BATCH_BYTES) await this.#flush();
+    }
   }
 
   async #flush(): Promise<void> {
-    if (this.#batched === 0) return;
-    const bytes = Buffer.concat(this.#batch);
-    this.#batch = [];
-    this.#batched = 0;
-    for (let done = 0; done < bytes.length;) {
-      const { bytesWritten } = await this.#file.write(bytes, done, bytes.length - done, this.#written + done);
+    for (let done = 0; done < this.#batched;) {
+      const at = this.#written + done;
+      const { bytesWritten } = await this.#file.write(this.#batch, done, this.#batched - done, at);
       done += bytesWritten;
     }
-    this.#written += bytes.length;
+    this.#written += this.#batched;
+    this.#batched = 0;
   }
+}
+
+/** zlib takes memory for pieces of 16 KB and windows of 256 KB unless it is told that there is less to do. */
+function deflate(content: Buffer, level: number): Buffer {
+  const isTiny = content.length <= TINY_BYTES;
+  return deflateRawSync(content, {
+    level,
+    chunkSize: content.length + 64,
+    ...(isTiny && { windowBits: 12, memLevel: 5 }),
+  });
 }
 
 /** `isWide` leaves room for sizes beyond 4 GB. */

@@ -33,11 +33,16 @@ export async function selectPage<Row>(
     .clearOrderBy()
     .select(sql<number>`count(*)`.as('total'));
   const column = query.order_by && (options.order?.[query.order_by.column] ?? `${table}.${query.order_by.column}`);
-  const ordered = column === undefined ? filtered : filtered.orderBy(sql.ref(column), direction);
-  const paged = ordered
-    .orderBy(sql.ref(`${table}.id`), direction)
+  const id = sql.ref(`${table}.id`);
+  const ordered = (one: Select<Row>): Select<Row> =>
+    (column === undefined ? one : one.orderBy(sql.ref(column), direction)).orderBy(id, direction);
+  // What is shown of a row is looked up for the rows of the page alone, not for those that the page leaves behind it.
+  const on_page = ordered(filtered.clearOrderBy())
+    .clearSelect()
+    .select(id.as('id'))
     .limit(query.per_page)
     .offset((query.page - 1) * query.per_page);
+  const paged = ordered(statement.clearWhere().where(sql<boolean>`${id} = any(array(${on_page}))`));
   const [rows, count] = await Promise.all([paged.execute(), counted.executeTakeFirstOrThrow()]);
   return { rows, total: count.total };
 }

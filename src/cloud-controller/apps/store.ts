@@ -18,18 +18,22 @@ export interface FoundApp extends AppRow {
 }
 
 function appsWithPlace(db: Db) {
-  return db
-    .selectFrom('apps')
-    .innerJoin('spaces', 'spaces.guid', 'apps.space_guid')
-    .innerJoin('organizations', 'organizations.guid', 'spaces.organization_guid')
-    .selectAll('apps')
-    .select([
-      'spaces.name as space_name',
-      'spaces.allow_ssh as space_allow_ssh',
-      'spaces.organization_guid as organization_guid',
-      'organizations.name as organization_name',
-      'organizations.suspended as organization_suspended',
-    ]);
+  return (
+    db
+      .selectFrom('apps')
+      .leftJoin('spaces', 'spaces.guid', 'apps.space_guid')
+      .leftJoin('organizations', 'organizations.guid', 'spaces.organization_guid')
+      .selectAll('apps')
+      .select([
+        'spaces.name as space_name',
+        'spaces.allow_ssh as space_allow_ssh',
+        'spaces.organization_guid as organization_guid',
+        'organizations.name as organization_name',
+        'organizations.suspended as organization_suspended',
+      ])
+      // Each has its place; as outer joins those that nothing asks for are left out by PostgreSQL.
+      .$castTo<FoundApp>()
+  );
 }
 
 export async function findApp(db: Db, guid: string): Promise<FoundApp | undefined> {

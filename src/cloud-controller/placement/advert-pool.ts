@@ -1,9 +1,9 @@
 import type { DeaAdvertise } from '#contracts/dea.ts';
 import type { Clock } from '#kernel/clock.ts';
-import { type Demand, place, type Placement } from './place.ts';
+import { type Candidate, type Demand, place, type Placement } from './place.ts';
 
 interface Entry {
-  advert: DeaAdvertise;
+  advert: DeaAdvertise & Candidate;
   heardAt_ms: number;
 }
 
@@ -24,7 +24,8 @@ export class AdvertPool {
   }
 
   hear(advert: DeaAdvertise): void {
-    this.#entries.set(advert.id, { advert: structuredClone(advert), heardAt_ms: this.#clock.monotonic() });
+    const { zone } = advert.placement_properties;
+    this.#entries.set(advert.id, { advert: { ...structuredClone(advert), zone }, heardAt_ms: this.#clock.monotonic() });
   }
 
   forget(dea: string): void {
@@ -38,7 +39,7 @@ export class AdvertPool {
   }
 
   /** All DEAs that advertise. */
-  get adverts(): DeaAdvertise[] {
+  get adverts(): readonly (DeaAdvertise & Candidate)[] {
     const oldest = this.#clock.monotonic() - this.#timeout_ms;
     for (const [id, entry] of this.#entries) if (entry.heardAt_ms < oldest) this.#entries.delete(id);
     return [...this.#entries.values()].map((entry) => entry.advert);
@@ -46,9 +47,8 @@ export class AdvertPool {
 
   /** Picks a DEA that is none of `tried` and debits it. */
   take(demand: Demand, tried: ReadonlySet<string> = new Set()): Placement {
-    const candidates = this.adverts
-      .filter((advert) => !tried.has(advert.id))
-      .map((advert) => ({ ...advert, zone: advert.placement_properties.zone }));
+    const { adverts } = this;
+    const candidates = tried.size === 0 ? adverts : adverts.filter((advert) => !tried.has(advert.id));
     if (candidates.length === 0 && tried.size > 0) return { refused: 'insufficient resources: every DEA refused' };
     const placement = place(candidates, demand, this.#random);
     if ('dea' in placement) this.#debit(placement.dea, demand);

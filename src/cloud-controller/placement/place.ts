@@ -36,10 +36,18 @@ export function place(candidates: readonly Candidate[], demand: Demand, random: 
   const zones = new Map<string, number>();
   for (const dea of fitting) zones.set(dea.zone, (zones.get(dea.zone) ?? 0) + count(dea));
   const fewestInZone = Math.min(...zones.values());
-  const inZone = fitting.filter((dea) => zones.get(dea.zone) === fewestInZone);
-  const fewest = Math.min(...inZone.map(count));
-  const best = inZone.filter((dea) => count(dea) === fewest).sort((a, b) => b.available_memory - a.available_memory);
-  const upperHalf = best.slice(0, Math.ceil(best.length / 2));
-  const picked = upperHalf[Math.floor(random() * upperHalf.length)];
+  let best: Candidate[] = [];
+  let fewest = Infinity;
+  for (const dea of fitting) {
+    if (zones.get(dea.zone) !== fewestInZone) continue;
+    const held = count(dea);
+    if (held > fewest) continue;
+    if (held < fewest) best = [];
+    fewest = held;
+    best.push(dea);
+  }
+  best.sort((a, b) => b.available_memory - a.available_memory);
+  const upperHalf = Math.ceil(best.length / 2);
+  const picked = best[Math.floor(random() * upperHalf)];
   return picked === undefined ? { refused: 'insufficient resources: no DEA is available' } : { dea: picked.id };
 }

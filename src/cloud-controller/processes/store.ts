@@ -14,17 +14,21 @@ export interface FoundProcess extends ProcessRow {
 }
 
 function processesWithPlace(db: Db) {
-  return db
-    .selectFrom('processes')
-    .innerJoin('apps', 'apps.guid', 'processes.app_guid')
-    .innerJoin('spaces', 'spaces.guid', 'apps.space_guid')
-    .innerJoin('organizations', 'organizations.guid', 'spaces.organization_guid')
-    .selectAll('processes')
-    .select([
-      'apps.space_guid as space_guid',
-      'spaces.organization_guid as organization_guid',
-      'organizations.suspended as organization_suspended',
-    ]);
+  return (
+    db
+      .selectFrom('processes')
+      .leftJoin('apps', 'apps.guid', 'processes.app_guid')
+      .leftJoin('spaces', 'spaces.guid', 'apps.space_guid')
+      .leftJoin('organizations', 'organizations.guid', 'spaces.organization_guid')
+      .selectAll('processes')
+      .select([
+        'apps.space_guid as space_guid',
+        'spaces.organization_guid as organization_guid',
+        'organizations.suspended as organization_suspended',
+      ])
+      // Each has its place; as outer joins those that nothing asks for are left out by PostgreSQL.
+      .$castTo<FoundProcess>()
+  );
 }
 
 export async function findProcess(db: Db, guid: string): Promise<FoundProcess | undefined> {

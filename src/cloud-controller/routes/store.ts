@@ -36,22 +36,26 @@ export type Route = RouteRow &
   };
 
 function routes(db: Db) {
-  return db
-    .selectFrom('routes')
-    .innerJoin('domains', 'domains.guid', 'routes.domain_guid')
-    .innerJoin('spaces', 'spaces.guid', 'routes.space_guid')
-    .innerJoin('organizations', 'organizations.guid', 'spaces.organization_guid')
-    .selectAll('routes')
-    .select([
-      'domains.name as domain_name',
-      'domains.router_group_guid',
-      'spaces.organization_guid',
-      'organizations.suspended as organization_suspended',
-      sql<Destination[]>`coalesce((select jsonb_agg(to_jsonb(route_destinations) order by route_destinations.id)
+  return (
+    db
+      .selectFrom('routes')
+      .leftJoin('domains', 'domains.guid', 'routes.domain_guid')
+      .leftJoin('spaces', 'spaces.guid', 'routes.space_guid')
+      .leftJoin('organizations', 'organizations.guid', 'spaces.organization_guid')
+      .selectAll('routes')
+      .select([
+        'domains.name as domain_name',
+        'domains.router_group_guid',
+        'spaces.organization_guid',
+        'organizations.suspended as organization_suspended',
+        sql<Destination[]>`coalesce((select jsonb_agg(to_jsonb(route_destinations) order by route_destinations.id)
         from route_destinations where route_guid = routes.guid), '[]')`.as('destinations'),
-      sql<string[]>`array(select space_guid from route_shared_spaces where route_guid = routes.guid
+        sql<string[]>`array(select space_guid from route_shared_spaces where route_guid = routes.guid
         order by space_guid)`.as('shared_space_guids'),
-    ]);
+      ])
+      // Each has its place; as outer joins those that nothing asks for are left out by PostgreSQL.
+      .$castTo<Route>()
+  );
 }
 
 export async function findRoute(db: Db, guid: string): Promise<Route | undefined> {
