@@ -77,7 +77,9 @@ export const CloudControllerConfig = z.strictObject({
     .string()
     .min(16)
     .optional()
-    .describe('encrypts credentials of services in the database; without it there are no services'),
+    .describe(
+      'encrypts environment variables and credentials of services in the database; without it there are no services',
+    ),
   previous_encryption_keys: z
     .array(z.string().min(16))
     .default([])

@@ -19,6 +19,7 @@ import { JobQueue } from './jobs/queue.ts';
 import { JobRegistry } from './jobs/registry.ts';
 import { JobRunner } from './jobs/runner.ts';
 import { openAppsSide } from './runtime/apps-side.ts';
+import { sealedVariables, sealOldVariables } from './seed/sealed-variables-store.ts';
 import { seed } from './seed/store.ts';
 import { Vault } from './service-secrets/vault.ts';
 import { reapLostOperations } from './service-operations/reaper.ts';
@@ -38,20 +39,22 @@ export async function start(
   await using stack = new AsyncDisposableStack();
   const { url, max_connections } = config.database;
   await migrate({ url, folder: join(import.meta.dirname, '../../migrations/cloud-controller'), log });
+  const vault = new Vault(config);
   const database = stack.use(
     new Database<CcTables>({
       url,
       max_connections,
       application_name: 'cloud-controller',
       log,
+      ...(config.encryption_key !== undefined && { sealed: sealedVariables(vault) }),
       ...(onStatement && { onStatement }),
     }),
   );
   await seed(database.query, config);
+  if (config.encryption_key !== undefined) await sealOldVariables(database.query);
   const bus = stack.use(await Bus.connect({ ...config.nats, name: 'cloud-controller', log }));
   const verifier = uaaVerifier(config, clock);
   stack.use(followRevocations({ bus, clock, refusers: [verifier] }));
-  const vault = new Vault(config);
   const apps = stack.use(await openAppsSide({ config, db: database.query, bus, clock, log, vault }));
   const brokers = stack.use(new BrokerClient({ ...config.brokers, api_url: config.urls.api }));
   const links = new Links(config.urls.api);

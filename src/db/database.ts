@@ -2,6 +2,7 @@ import { Kysely, PostgresDialect, type LogEvent } from 'kysely';
 import pg from 'pg';
 import { AppError, describeError, systemErrorCode } from '#kernel/errors.ts';
 import type { Log } from '#kernel/log.ts';
+import { SealedColumns, type SealedColumnsOptions } from './sealed-columns.ts';
 
 /** PostgreSQL cannot be reached or will not serve: worth another try later. */
 export class DatabaseUnavailable extends AppError {
@@ -16,6 +17,8 @@ export interface DatabaseOptions {
   max_connections: number;
   application_name: string;
   log: Log;
+  /** Columns that are kept encrypted. */
+  sealed?: SealedColumnsOptions;
   /** Called with the text of each statement; for tests that count them. */
   onStatement?: (sql: string) => void;
 }
@@ -44,9 +47,10 @@ export class Database<Schema> implements AsyncDisposable {
     this.pool.on('connect', (client) =>
       client.on('error', (error) => options.log.warn({ error: describeError(error) }, 'database connection lost')),
     );
-    const { onStatement } = options;
+    const { onStatement, sealed } = options;
     this.query = new Kysely<Schema>({
       dialect: new PostgresDialect({ pool: this.pool }),
+      ...(sealed && { plugins: [new SealedColumns(sealed)] }),
       ...(onStatement && { log: (event: LogEvent) => onStatement(event.query.sql) }),
     });
   }
