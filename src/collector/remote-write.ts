@@ -31,8 +31,8 @@ class PushRefused extends AppError {
 const SAMPLES_A_REQUEST = 2_000;
 
 /**
- * Pushes figures by Prometheus' remote-write protocol 1.0, which Prometheus, Mimir, Thanos, VictoriaMetrics and the
- * OpenTelemetry collector receive. Source: prometheus.io/docs/specs/prw/remote_write_spec.
+ * Pushes figures by Prometheus' remote-write protocol 1.0, which Prometheus itself, Mimir, Thanos and VictoriaMetrics receive.
+ * Source: prometheus.io/docs/specs/prw/remote_write_spec.
  */
 export class RemoteWrite {
   readonly #options: RemoteWriteOptions;
