@@ -193,6 +193,13 @@ export class TestPlatform implements AsyncDisposable {
     return join(this.home, 'cf-tests');
   }
 
+  /** As api, and fails the test when it refuses. */
+  async mustApi(path: string, call: ApiCall = {}): Promise<HttpAnswer> {
+    const answer = await this.api(path, call);
+    if (answer.status >= 400) throw new Error(`${path} answered ${answer.status}: ${answer.body}`);
+    return answer;
+  }
+
   /** Calls the API with admin's token or the one given, as a client that holds to nothing would. */
   async api(path: string, call: ApiCall = {}): Promise<HttpAnswer> {
     const { json, type = 'application/json', token = (await this.mustCf(['oauth-token'])).trim() } = call;

@@ -1,0 +1,122 @@
+/**
+ * What services cost a user on this machine: the marketplace of 100 brokers with 20 plans each, listed as `cf marketplace` asks for
+ * it, and the way from nothing to an app that has a PostgreSQL database. On a platform of its own.
+ */
+import { rm } from 'node:fs/promises';
+import { OsbBroker } from '#testing/osb-broker.ts';
+import { TestPlatform } from '../tests/e2e/platform.ts';
+
+const BROKERS = 100;
+const PLANS = 20;
+const ROUNDS = 9;
+const GOALS = { marketplace_ms: 300, database_s: 8 };
+
+interface Row {
+  what: string;
+  median: string;
+  range: string;
+  goal: string;
+}
+
+await using platform = await TestPlatform.start();
+const rows: Row[] = [...(await wayToDatabase()), ...(await marketplace())];
+console.log(`| what | median | from – to | goal |\n| --- | --- | --- | --- |`);
+for (const { what, median, range, goal } of rows) console.log(`| ${what} | ${median} | ${range} | ${goal} |`);
+
+async function wayToDatabase(): Promise<Row[]> {
+  const folder = await platform.sample('static');
+  const total: number[] = [];
+  const made: number[] = [];
+  let first = 0;
+  for (let round = 0; round < 4; round++) {
+    const name = `bench-${round}`;
+    const started = performance.now();
+    await platform.mustCf(['create-service', 'postgresql', 'small', name, '--wait']);
+    const created = performance.now();
+    await platform.mustCf(['push', name, '-p', folder, '-f', `${folder}/manifest.yml`, '--no-start']);
+    await platform.mustCf(['bind-service', name, name, '--wait']);
+    await platform.mustCf(['start', name]);
+    const ended = performance.now();
+    // The server of the tenants is made and started for the first database.
+    if (round === 0) first = (ended - started) / 1000;
+    else {
+      made.push((created - started) / 1000);
+      total.push((ended - started) / 1000);
+    }
+  }
+  await rm(folder, { recursive: true, force: true });
+  const goal = `≤ ${GOALS.database_s} s`;
+  return [
+    { what: 'create, bind and push with the first PostgreSQL', median: `${first.toFixed(1)} s`, range: '', goal },
+    row('create, bind and push with a further one', total, goal),
+    row('of that: cf create-service --wait', made, ''),
+  ];
+}
+
+function row(what: string, seconds: number[], goal: string): Row {
+  const sorted = seconds.toSorted((one, other) => one - other);
+  const show = (value: number | undefined): string => `${(value ?? 0).toFixed(1)} s`;
+  return { what, median: show(sorted[sorted.length >> 1]), range: `${show(sorted[0])} – ${show(sorted.at(-1))}`, goal };
+}
+
+async function marketplace(): Promise<Row[]> {
+  await using stack = new AsyncDisposableStack();
+  const token = (await platform.mustCf(['oauth-token'])).trim();
+  for (let index = 0; index < BROKERS; index++) {
+    const broker = stack.use(await OsbBroker.start(catalogOf(index)));
+    const name = `bench-broker-${index}`;
+    await platform.mustApi('/v3/service_brokers', {
+      method: 'POST',
+      token,
+      json: {
+        name,
+        url: broker.url,
+        authentication: { type: 'basic', credentials: { username: broker.username, password: broker.password } },
+      },
+    });
+  }
+  const path = (page: number): string =>
+    `/v3/service_plans?available=true&include=service_offering&per_page=1000&page=${page}&fields[service_offering.service_broker]=name,guid`;
+  let plans = 0;
+  const list = async (): Promise<number> => {
+    const started = performance.now();
+    plans = 0;
+    for (let page = 1, pages = 1; page <= pages; page++) {
+      const { body } = await platform.api(path(page), { token });
+      const { pagination, resources } = JSON.parse(body) as {
+        pagination: { total_pages: number };
+        resources: unknown[];
+      };
+      pages = pagination.total_pages;
+      plans += resources.length;
+    }
+    return performance.now() - started;
+  };
+  // The jobs that read the catalogs end one after the other.
+  do await list();
+  while (plans < BROKERS * PLANS);
+  const times: number[] = [];
+  for (let round = 0; round < ROUNDS; round++) times.push(await list());
+  times.sort((one, other) => one - other);
+  const ms = (value: number | undefined): string => `${Math.round(value ?? 0)} ms`;
+  return [
+    {
+      what: `marketplace of ${BROKERS} brokers × ${PLANS} plans (${plans} listed)`,
+      median: ms(times[times.length >> 1]),
+      range: `${ms(times[0])} – ${ms(times.at(-1))}`,
+      goal: `≤ ${GOALS.marketplace_ms} ms`,
+    },
+  ];
+}
+
+function catalogOf(index: number): object {
+  const plans = Array.from({ length: PLANS }, (_, plan) => ({
+    id: `bench-${index}-${plan}`,
+    name: `plan-${plan}`,
+    description: `The plan ${plan} of the service ${index}`,
+    metadata: { bullets: ['one', 'two', 'three'], costs: [{ amount: { usd: plan }, unit: 'MONTHLY' }] },
+  }));
+  return {
+    services: [{ id: `bench-${index}`, name: `bench-${index}`, description: 'Of a bench', bindable: true, plans }],
+  };
+}
