@@ -1,5 +1,5 @@
 import { sql } from 'kysely';
-import type { Database } from '#db/database.ts';
+import { isDatabaseAway, type Database } from '#db/database.ts';
 import type { Clock } from '#kernel/clock.ts';
 import { describeError } from '#kernel/errors.ts';
 import type { Log } from '#kernel/log.ts';
@@ -90,6 +90,7 @@ export class AuditTrail implements AsyncDisposable {
           at,
           data: event.data ?? {},
         })),
+        (_name, value: unknown) => (typeof value === 'string' ? storable(value) : value),
       );
       try {
         await sql`insert into audit_events (at, event, user_id, client_id, origin, remote_address, data)
@@ -98,10 +99,17 @@ export class AuditTrail implements AsyncDisposable {
           this.#database.query,
         );
       } catch (error) {
-        this.#log.warn({ error: describeError(error), waiting: this.#waiting.length }, 'audit events not kept yet');
-        return;
+        if (isDatabaseAway(error)) {
+          this.#log.warn({ error: describeError(error), waiting: this.#waiting.length }, 'audit events not kept yet');
+          return;
+        }
+        // What the database will never take must not keep out all that comes after it. The log has them.
+        this.#log.error({ error: describeError(error), events: batch.length }, 'audit events refused by the database');
       }
       this.#waiting.splice(0, batch.length);
     }
   }
 }
+
+/** PostgreSQL takes neither null characters nor halves of surrogate pairs. */
+const storable = (text: string): string => text.replaceAll('\0', '').toWellFormed();

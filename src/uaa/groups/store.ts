@@ -1,3 +1,4 @@
+import { sql } from 'kysely';
 import { randomUUID } from 'node:crypto';
 import { isForeignKeyViolation, isUniqueViolation, type Database } from '#db/database.ts';
 import { UaaError } from '../errors.ts';
@@ -125,14 +126,22 @@ export class GroupStore {
       .executeTakeFirst();
   }
 
-  /** Makes `members`, whom assertMember found, all that the group has. */
+  /** Makes `members`, whom assertMember found, all that the group has. Errors: scim_resource_not_found. */
   async setMembers(group_id: string, members: readonly NewMember[]): Promise<void> {
     const unique = [...new Map(members.map((member) => [member.member_id, member])).values()];
     await this.#database.query.transaction().execute(async (transaction) => {
+      // One at a time, or two that set the same member at once would meet in the index.
+      const group = transaction.selectFrom('groups').select('id').where('id', '=', group_id).forUpdate();
+      if (!(await group.executeTakeFirst())) throw groupNotFound(group_id);
       await transaction.deleteFrom('group_members').where('group_id', '=', group_id).execute();
       if (unique.length === 0) return;
-      const values = unique.map((member) => ({ group_id, ...member }));
-      await transaction.insertInto('group_members').values(values).execute();
+      // Three values however many members: a statement takes 65,535.
+      const [ids, types, origins] = (['member_id', 'type', 'origin'] as const).map((name) =>
+        unique.map((member) => member[name]),
+      );
+      await sql`insert into group_members (group_id, member_id, type, origin)
+        select ${group_id}, m.id, m.type, m.origin from unnest(${ids}::text[], ${types}::text[], ${origins}::text[])
+        as m (id, type, origin) on conflict do nothing`.execute(transaction);
     });
   }
 

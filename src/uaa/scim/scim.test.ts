@@ -40,6 +40,25 @@ describe('SCIM', () => {
   const names = async (filter: string): Promise<string[]> =>
     (await list({ filter, sortBy: 'userName' })).resources.map((user) => user.userName);
 
+  it('sets the members of a group, and many who do it at once do not meet', async () => {
+    const made = await uaa.request('/Groups', { method: 'POST', json: { displayName: 'crowd' }, token });
+    const { id } = made.json<{ id: string }>();
+    const members = [ids['ann'], ids['bob']].map((value) => ({ value }));
+    const set = async (): Promise<number> =>
+      (
+        await uaa.request(`/Groups/${id}`, {
+          method: 'PUT',
+          json: { displayName: 'crowd', members },
+          headers: { 'if-match': '*' },
+          token,
+        })
+      ).status;
+    assert.deepEqual(new Set(await Promise.all(Array.from({ length: 8 }, set))), new Set([200]));
+    const shown = await uaa.request(`/Groups/${id}/members`, { token });
+    assert.equal(shown.json<object[]>().length, 2);
+    assert.equal((await uaa.request(`/Groups/${id}`, { method: 'DELETE', token })).status, 200);
+  });
+
   const filters: [string, string[]][] = [
     ['userName eq "ANN"', ['ann']],
     ['userName ne "ann" and not (userName eq "admin")', ['b_b', 'bob']],
