@@ -1,4 +1,4 @@
-import { silentLog } from '#kernel/log.ts';
+import { silentLog, type Log } from '#kernel/log.ts';
 import { systemClock, type Clock } from '#kernel/clock.ts';
 import { basicAuthHeader } from '#http/basic-auth.ts';
 import { Bus } from '#bus/bus.ts';
@@ -56,11 +56,11 @@ export class TestUaa implements AsyncDisposable {
   }
 
   /** On a PostgreSQL that the test has in its hands; it goes when the UAA does. */
-  static async startOn(postgres: TestPostgres, chosen: object = {}): Promise<TestUaa> {
+  static async startOn(postgres: TestPostgres, chosen: object = {}, log: Log = silentLog): Promise<TestUaa> {
     const nats = await TestNats.start();
     const database_url = await postgres.createDatabase();
     const clock = new MovedClock();
-    const running = await start(configOf(database_url, nats, chosen), { log: silentLog, clock });
+    const running = await start(configOf(database_url, nats, chosen), { log, clock });
     return new TestUaa({ postgres, nats, database_url, chosen }, running, clock);
   }
 

@@ -86,15 +86,15 @@ async function byBrowser(
   const visit = await uaa.browser.visit(request, reply, queryOf(request)['lang']);
   const { prompt, client } = authorization;
   if (!visit.session || mustSignInAgain(uaa, authorization, visit)) {
-    if (prompt !== 'none') return await redirect(reply, signInPath(request));
+    if (!prompt.has('none')) return await redirect(reply, signInPath(request));
     return await redirect(reply, refusal(uaa, authorization, 'login_required', 'Nobody is signed in'));
   }
   const { user, auth_time_ms } = visit.session;
   const asked = await scopesToAsk(uaa, authorization, user.id);
-  if (asked.open.length === 0 && prompt !== 'consent') {
+  if (asked.open.length === 0 && !prompt.has('consent')) {
     return await redirect(reply, await grantCode(uaa, authorization, { user, scopes: asked.granted, auth_time_ms }));
   }
-  if (prompt === 'none') {
+  if (prompt.has('none')) {
     return await redirect(reply, refusal(uaa, authorization, 'interaction_required', 'The user has to be asked'));
   }
   const page = approvePage(visit.context, {
@@ -107,7 +107,7 @@ async function byBrowser(
 }
 
 function mustSignInAgain(uaa: Uaa, { prompt, max_age_s }: AuthorizationRequest, { session }: Visit): boolean {
-  if (prompt === 'login') return true;
+  if (prompt.has('login')) return true;
   return max_age_s !== undefined && session !== undefined && session.auth_time_ms + max_age_s * 1000 < uaa.clock.now();
 }
 

@@ -14,7 +14,7 @@ export interface AuthorizationRequest {
   scope: string[] | undefined;
   code_challenge: string | null;
   nonce: string | null;
-  prompt: string | undefined;
+  prompt: ReadonlySet<string>;
   max_age_s: number | undefined;
   login_hint: string | undefined;
 }
@@ -108,6 +108,9 @@ export function parseAuthorizationRequest(
   } else if (parameters['code_challenge_method'] !== 'S256' || !/^[A-Za-z0-9_-]{43}$/.test(code_challenge)) {
     throw refuse('invalid_request', 'The code_challenge_method has to be S256, with a challenge to match');
   }
+  const prompts = new Set((parameters['prompt'] ?? '').split(' '));
+  // OpenID Connect Core 1.0, section 3.1.2.1: nothing can be asked of a person who is not to be asked.
+  if (prompts.has('none') && prompts.size > 1) throw refuse('invalid_request', 'prompt=none goes with no other');
   const max_age = parameters['max_age'];
   return {
     client,
@@ -117,7 +120,7 @@ export function parseAuthorizationRequest(
     scope: parseScope(parameters['scope']),
     code_challenge,
     nonce: parameters['nonce'] ?? null,
-    prompt: parameters['prompt'],
+    prompt: prompts,
     max_age_s: max_age !== undefined && /^\d{1,9}$/.test(max_age) ? Number(max_age) : undefined,
     login_hint: parameters['login_hint'],
   };

@@ -73,6 +73,71 @@ describe('openid-client', () => {
     assert.equal(info['user_name'], 'admin');
   });
 
+  it('signs people in to the dashboard of a service, with a client as the cloud controller makes it', async () => {
+    const dashboard = {
+      client_id: 'dashboard',
+      client_secret: 'dashboard-secret',
+      redirect_uri: [CALLBACK],
+      scope: ['openid', 'cloud_controller_service_permissions.read'],
+      authorities: ['uaa.resource'],
+      authorized_grant_types: ['authorization_code'],
+    };
+    const token = await uaa.machineToken();
+    const change = async (action: object): Promise<number> =>
+      (await uaa.request('/oauth/clients/tx/modify', { method: 'POST', json: [action], token })).status;
+    assert.equal(await change({ ...dashboard, action: 'add' }), 200);
+    const by = await discover('dashboard', oidc.ClientSecretPost('dashboard-secret'));
+    const start = oidc.buildAuthorizationUrl(by, {
+      redirect_uri: CALLBACK,
+      scope: dashboard.scope.join(' '),
+      state: 's',
+      nonce: 'n',
+    });
+    const cookie = await signInByForm(uaa, 'admin');
+    const page = await uaa.request(start.href, { headers: { cookie, accept: 'text/html' } });
+    assert.match(page.text, /Allow access\?[^]*cloud_controller_service_permissions\.read/);
+    const action = /action="(\/oauth\/authorize[^"]*)"/.exec(page.text)?.[1]?.replaceAll('&#38;', '&') ?? '';
+    const csrf = /name="csrf" value="([^"]+)"/.exec(page.text)?.[1] ?? '';
+    const body = new URLSearchParams({
+      csrf,
+      decision: 'allow',
+      ...Object.fromEntries(dashboard.scope.map((s) => [`scope.${s}`, 'true'])),
+    });
+    const answer = await uaa.request(action, { method: 'POST', headers: { cookie }, body });
+    const callback = new URL(answer.headers.get('location') ?? 'none:');
+    const tokens = await oidc.authorizationCodeGrant(by, callback, {
+      expectedState: 's',
+      expectedNonce: 'n',
+      idTokenExpected: true,
+    });
+    assert.equal(tokens.scope?.split(' ').sort().join(' '), 'cloud_controller_service_permissions.read openid');
+    assert.equal(await change({ client_id: 'dashboard', action: 'delete' }), 200);
+    await assert.rejects(oidc.fetchUserInfo(by, tokens.access_token, tokens.claims()?.sub ?? ''));
+  });
+
+  it('is told by prompt=none whether anybody is signed in, and by max_age gets a fresh sign-in', async () => {
+    const ask = async (parameters: Record<string, string>, cookie?: string): Promise<URL> => {
+      const start = oidc.buildAuthorizationUrl(config, {
+        redirect_uri: CALLBACK,
+        scope: 'openid',
+        state: 's',
+        ...parameters,
+      });
+      const headers = { accept: 'text/html', ...(cookie !== undefined && { cookie }) };
+      const answer = await uaa.request(start.href, { headers });
+      return new URL(answer.headers.get('location') ?? 'none:', uaa.url);
+    };
+    assert.equal((await ask({ prompt: 'none' })).searchParams.get('error'), 'login_required');
+    const cookie = await signInByForm(uaa, 'admin');
+    assert.ok((await ask({ prompt: 'none' }, cookie)).searchParams.get('code'));
+    assert.ok((await ask({ max_age: '600' }, cookie)).searchParams.get('code'));
+    uaa.clock.forward(700);
+    assert.equal((await ask({ max_age: '600' }, cookie)).pathname, '/login');
+    assert.equal((await ask({ max_age: '600', prompt: 'none' }, cookie)).searchParams.get('error'), 'login_required');
+    assert.equal((await ask({ prompt: 'login' }, cookie)).pathname, '/login');
+    assert.equal((await ask({ prompt: 'none login' }, cookie)).searchParams.get('error'), 'invalid_request');
+  });
+
   it('refreshes, introspects and revokes', async () => {
     const tokens = await codeFlow(config);
     const next = await oidc.refreshTokenGrant(config, tokens.refresh_token ?? '');
