@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { ReservablePorts } from '#contracts/tcp-routes.ts';
 import { BlobstoreConfig } from '#blobs/config.ts';
 
 /** The v3 API version that `GET /` announces; the cf CLI turns features on by it. */
@@ -73,6 +74,17 @@ export const CloudControllerConfig = z.strictObject({
     )
     .default([])
     .describe('installed at start, in this order'),
+  router_groups: z
+    .array(
+      z.strictObject({
+        guid: z.string(),
+        name: z.string(),
+        type: z.literal('tcp').default('tcp'),
+        reservable_ports: ReservablePorts.describe('as the routers have them'),
+      }),
+    )
+    .default([])
+    .describe('what domains of TCP routes are made of'),
   encryption_key: z
     .string()
     .min(16)

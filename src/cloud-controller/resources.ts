@@ -6,6 +6,7 @@ import { registerFeatureFlagEndpoints } from './feature-flags/endpoints.ts';
 import { registerOrganizationEndpoints } from './organizations/endpoints.ts';
 import { registerRoleEndpoints } from './roles/endpoints.ts';
 import { registerDestinationEndpoints } from './routes/destination-endpoints.ts';
+import { registerRouterGroupEndpoints } from './routes/router-groups.ts';
 import { registerRouteEndpoints } from './routes/endpoints.ts';
 import { registerRouteRelationEndpoints } from './routes/relations-endpoints.ts';
 import { registerSpaceEndpoints } from './spaces/endpoints.ts';
@@ -39,6 +40,7 @@ const RESOURCES: readonly ((server: FastifyInstance, deps: Deps) => void)[] = [
   registerOrganizationEndpoints,
   registerRoleEndpoints,
   registerDestinationEndpoints,
+  registerRouterGroupEndpoints,
   registerRouteEndpoints,
   registerRouteRelationEndpoints,
   registerSpaceEndpoints,

@@ -158,6 +158,7 @@ function cloudControllerConfig(inputs: ConfigInputs): object {
     nats: { servers: [nats_url] },
     system_domain: settings.domain,
     app_domains: [settings.domain],
+    router_groups: [{ guid: 'default-tcp', name: 'default-tcp', reservable_ports: settings.tcp_ports }],
     urls: {
       api,
       uaa,

@@ -32,6 +32,7 @@ describe('cf, command by command', () => {
       ['delete-security-group', 'cli-group', '-f'],
       ['delete-isolation-segment', 'cli-segment', '-f'],
       ['delete-shared-domain', 'cli-shared.example.com', '-f'],
+      ['delete-shared-domain', 'cli-tcp.example.com', '-f'],
       ['delete-user', 'cli-user', '-f'],
       ['delete-buildpack', 'cli-buildpack', '-f'],
     ])
@@ -150,6 +151,12 @@ describe('cf, command by command', () => {
     await says(
       ['create-private-domain cli-org cli.example.com', /TIP: Domain 'cli\.example\.com' is a private domain/],
       ['create-shared-domain cli-shared.example.com', /is shared with all orgs/],
+      ['router-groups', /name +type\ndefault-tcp +tcp/],
+      ['create-shared-domain cli-tcp.example.com --router-group default-tcp', /is shared with all orgs/],
+      ['create-route cli-tcp.example.com --port 1101', /Route cli-tcp\.example\.com:1101 has been created\.\nOK/],
+      ['create-route cli-tcp.example.com', /Route cli-tcp\.example\.com:1\d{3} has been created\.\nOK/],
+      ['map-route routed cli-tcp.example.com --port 1101', /Mapping route cli-tcp\.example\.com:1101 to app routed/],
+      ['delete-shared-domain cli-tcp.example.com -f', /OK/],
       ['domains', /name +availability +internal +protocols\n[\s\S]*cli\.example\.com +private +http/],
       ['create-route cli.example.com -n host', /Route host\.cli\.example\.com has been created\.\nOK/],
       ['map-route routed cli.example.com -n host', /OK/],

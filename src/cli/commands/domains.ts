@@ -8,6 +8,29 @@ export async function findDomain(cf: Cf, name: string): Promise<Domain> {
   return await mustFind<Domain>(cf, { kind: 'Domain', path: '/v3/domains' }, name);
 }
 
+interface RouterGroup {
+  guid: string;
+  name: string;
+  type: string;
+}
+
+/** Errors: CommandError when the platform has no TCP routes. */
+async function routerGroups({ client }: Cf, query: { name?: string } = {}): Promise<RouterGroup[]> {
+  const { links } = await client.get<{ links: Record<string, { href: string } | null> }>('/');
+  const routing = links['routing'];
+  if (!routing) throw new CommandError('This platform has no TCP routes: its API names no routing API.');
+  const path = new URL(`${routing.href}/v1/router_groups`);
+  for (const [key, value] of Object.entries(query)) path.searchParams.set(key, value);
+  return await client.get<RouterGroup[]>(path.href);
+}
+
+/** Errors: CommandError "Router group x not found". */
+async function findRouterGroup(cf: Cf, name: string): Promise<RouterGroup> {
+  const [found] = await routerGroups(cf, { name });
+  if (!found) throw new CommandError(`Router group '${name}' not found.`);
+  return found;
+}
+
 export function registerDomainCommands(program: Command, cf: Cf): void {
   const { terminal, client, session } = cf;
   const create = async (json: object): Promise<unknown> => await client.call('/v3/domains', { method: 'POST', json });
@@ -66,10 +89,25 @@ export function registerDomainCommands(program: Command, cf: Cf): void {
           'Incorrect Usage: The following arguments cannot be used together: --router-group, --internal',
         );
       terminal.say(terminal.text`Creating shared domain ${name} as ${requireUser(cf)}...`);
-      const router_group = flags.routerGroup === undefined ? {} : { router_group: { guid: flags.routerGroup } };
-      await create({ name, ...(flags.internal && { internal: true }), ...router_group });
+      const group = flags.routerGroup === undefined ? undefined : await findRouterGroup(cf, flags.routerGroup);
+      await create({
+        name,
+        ...(flags.internal && { internal: true }),
+        ...(group && { router_group: { guid: group.guid } }),
+      });
       terminal.ok();
       terminal.say(`TIP: Domain '${name}' is shared with all orgs. Run 'cf domains' to view available domains.`);
+    });
+
+  program
+    .command('router-groups')
+    .description('List router groups')
+    .action(async () => {
+      terminal.say(terminal.text`Getting router groups as ${requireUser(cf)}...`);
+      terminal.say();
+      const groups = await routerGroups(cf);
+      if (groups.length === 0) return terminal.say('No router groups found.');
+      terminal.table([['name', 'type'], ...groups.map((group) => [group.name, group.type])]);
     });
 
   program

@@ -112,7 +112,7 @@ export async function identify(request: FastifyRequest, options: AuthenticationO
 function needsToken(request: FastifyRequest): boolean {
   const path = (request.url.split('?')[0] ?? '').replace(/(?<=.)\/+$/, '');
   // A path that no endpoint has reads 404 whoever asks.
-  return !request.is404 && !OPEN_PATHS.has(path) && /^\/(v3|networking)\//.test(path);
+  return !request.is404 && !OPEN_PATHS.has(path) && /^\/(v3|networking|routing)\//.test(path);
 }
 
 async function verify(request: FastifyRequest, verifier: TokenVerifier): Promise<TokenClaims> {

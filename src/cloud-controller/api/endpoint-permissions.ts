@@ -43,6 +43,7 @@ export const ENDPOINT_PERMISSIONS: Readonly<Record<string, EndpointPermission>> 
   'GET /openapi.json': open,
   'GET /v3/info/usage_summary': needs('platform.read'),
   'GET /v3/jobs/:guid': all,
+  'GET /routing/v1/router_groups': all,
   'POST /v3/admin/actions/clear_buildpack_cache': needs('platform.write'),
 
   'GET /v3/apps': all,

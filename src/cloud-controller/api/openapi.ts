@@ -78,7 +78,7 @@ function describeEndpoint({ method, path, body, list }: Endpoint): Record<string
     })),
     ...(list ? queryParameters(list) : []),
   ];
-  const isOpen = !path.startsWith('/v3/') || path === '/v3/info';
+  const isOpen = !/^\/(v3|networking|routing)\//.test(path) || path === '/v3/info';
   return {
     operationId: operationId(method, path),
     tags: [tag],

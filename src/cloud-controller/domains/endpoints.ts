@@ -10,6 +10,7 @@ import { inTransaction } from '../api/statement-store.ts';
 import type { Deps } from '../deps.ts';
 import { requireFeature } from '../feature-flags/store.ts';
 import { findOrganization } from '../organizations/store.ts';
+import { groupOf } from '../routes/router-groups.ts';
 import { isReserved, removeDomainRoutes } from '../routes/store.ts';
 import { presentDomain } from './presenter.ts';
 import { CreateDomain, DOMAIN_LIST, ShareDomain, UpdateDomain } from './schema.ts';
@@ -73,7 +74,10 @@ export function registerDomainEndpoints(server: FastifyInstance, deps: Deps): vo
     const shared = wanted.relationships?.shared_organizations?.data.map(({ guid }) => guid) ?? [];
     if (organization_guid === null) caller.require('domain.write_shared');
     else await requirePrivate(caller, organization_guid, wanted.name);
-    if (wanted.router_group) throw unprocessable(`Router group with guid '${wanted.router_group.guid}' not found.`);
+    const router_group = wanted.router_group && groupOf(config, wanted.router_group.guid);
+    if (wanted.router_group && !router_group) {
+      throw unprocessable(`Router group with guid '${wanted.router_group.guid}' not found.`);
+    }
     for (const guid of shared) await requireShareable(caller, guid, organization_guid);
     const guid = await inTransaction(
       db,
@@ -81,7 +85,7 @@ export function registerDomainEndpoints(server: FastifyInstance, deps: Deps): vo
         await insertDomain(trx, {
           name: wanted.name,
           internal: wanted.internal ?? false,
-          router_group_guid: null,
+          router_group_guid: router_group?.guid ?? null,
           organization_guid,
           shared_organization_guids: shared,
           metadata: wanted.metadata,

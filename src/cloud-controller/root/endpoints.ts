@@ -25,7 +25,7 @@ export function registerRootEndpoints(server: FastifyInstance, { config, links }
   }));
 }
 
-function presentRoot({ urls }: CloudControllerConfig, links: Links): Record<string, unknown> {
+function presentRoot({ urls, router_groups }: CloudControllerConfig, links: Links): Record<string, unknown> {
   const to = (url: string | undefined): { href: string } | null => (url === undefined ? null : { href: url });
   return {
     links: {
@@ -37,7 +37,7 @@ function presentRoot({ urls }: CloudControllerConfig, links: Links): Record<stri
       login: to(urls.login),
       uaa: to(urls.uaa),
       credhub: null,
-      routing: null,
+      routing: router_groups.length === 0 ? null : links.to('/routing'),
       logging: to(urls.logging),
       log_cache: to(urls.log_cache),
       log_stream: to(urls.log_stream),

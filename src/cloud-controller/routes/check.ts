@@ -35,7 +35,7 @@ export function faultOfAddress(
   if (domain.router_group_guid !== null) {
     if (host !== '') return 'Hosts are not supported for TCP routes.';
     if (path !== '') return 'Paths are not supported for TCP routes.';
-    return port === null ? "Routes with protocol 'tcp' must specify a port." : undefined;
+    return undefined;
   }
   if (port !== null) return "Routes with protocol 'http' do not support ports.";
   if (domain.internal && host === '*') return 'Wildcard hosts are not supported for internal domains.';
@@ -61,14 +61,23 @@ export function takenText({ host, path, port }: RouteAddress, domain_name: strin
   return `Route already exists${address} for domain '${domain_name}'.`;
 }
 
+/** `ports` are routes with a port of the routers, which few have. */
 export interface Counted {
-  organization: { name: string; routes: number; allowed: number | null };
-  space: { name: string; routes: number; allowed: number | null };
+  organization: { name: string; routes: number; allowed: number | null; ports: number; allowed_ports: number | null };
+  space: { name: string; routes: number; allowed: number | null; ports: number; allowed_ports: number | null };
+}
+
+/** Errors: 422 when one reserved port more would exceed a quota. */
+export function requirePort({ organization, space }: Counted): void {
+  for (const [kind, counted] of [['space', space] as const, ['organization', organization] as const]) {
+    if (counted.allowed_ports === null || counted.ports < counted.allowed_ports) continue;
+    throw unprocessable(`Reserved route ports quota exceeded for ${kind} '${counted.name}'.`);
+  }
 }
 
 /** Errors: 422 when one route more would exceed a quota. */
 export function requireRoom({ organization, space }: Counted, more = 1): void {
-  const isFull = (counted: { routes: number; allowed: number | null }): boolean =>
+  const isFull = (counted: Pick<Counted['space'], 'routes' | 'allowed'>): boolean =>
     counted.allowed !== null && counted.routes + more > counted.allowed;
   if (isFull(space)) throw unprocessable(`Routes quota exceeded for space '${space.name}'.`);
   if (isFull(organization)) throw unprocessable(`Routes quota exceeded for organization '${organization.name}'.`);

@@ -7,10 +7,11 @@ import { recordAuditEvent } from '../events.ts';
 import { requireFeature } from '../feature-flags/store.ts';
 import type { FoundSpace } from '../spaces/store.ts';
 import type { Db } from '../tables.ts';
-import { faultOfAddress, requireRoom, type RouteAddress } from './check.ts';
+import { type Counted, faultOfAddress, requirePort, requireRoom, type RouteAddress } from './check.ts';
+import { choosePort, groupOf } from './router-groups.ts';
 import type { RouteOptionsUpdate } from './schema.ts';
 import type { MetadataUpdate } from '../api/metadata.ts';
-import { countRoutes, findDomainNamed, insertRoute } from './store.ts';
+import { countRoutes, findDomainNamed, insertRoute, isReserved, takenPorts } from './store.ts';
 
 export interface RouteWanted extends RouteAddress {
   domain: Domain;
@@ -54,14 +55,32 @@ export async function createRouteIn(
     if (taken !== undefined) throw unprocessable(`Route conflicts with domain '${taken}'.`);
   }
   requireRoom(counted);
-  const guid = await insertRoute(db, { ...wanted, space_guid: space.guid });
+  const port = await portFor(db, deps, { ...wanted, counted });
+  const guid = await insertRoute(db, { ...wanted, port, space_guid: space.guid });
   await recordAuditEvent(db, {
     type: 'audit.route.create',
     actor: caller.actor,
     target: { guid, type: 'route', name: host },
-    data: { request: { host, path: wanted.path, port: wanted.port, domain_guid: domain.guid, space_guid: space.guid } },
+    data: { request: { host, path: wanted.path, port, domain_guid: domain.guid, space_guid: space.guid } },
     space_guid: space.guid,
     organization_guid: space.organization_guid,
   });
   return guid;
+}
+
+/** The port of a route on a domain of TCP routes; null for any other. */
+async function portFor(
+  trx: Db,
+  { config }: Pick<Deps, 'config'>,
+  { domain, port, counted }: { domain: Domain; port: number | null; counted: Counted },
+): Promise<number | null> {
+  if (domain.router_group_guid === null) return port;
+  const group = groupOf(config, domain.router_group_guid);
+  if (!group) throw unprocessable(`The router group of domain '${domain.name}' is not there any more.`);
+  requirePort(counted);
+  const taken = await takenPorts(trx, group.guid);
+  // Whose port it is already is told in the words that the cf CLI looks for.
+  if (port !== null && taken.has(port) && (await isReserved(trx, domain.guid, { host: '', path: '', port })))
+    return port;
+  return choosePort(group, { wanted: port, taken, random: Math.random });
 }

@@ -139,23 +139,55 @@ export async function countRoutes(db: Db, space_guid: string): Promise<Counted> 
     space_name: string;
     space_routes: number;
     space_allowed: number | null;
+    organization_ports: number;
+    organization_allowed_ports: number | null;
+    space_ports: number;
+    space_allowed_ports: number | null;
   }>`
     select organizations.name as organization_name, organization_quotas.total_routes as organization_allowed,
       (select count(*) from routes join spaces as own on own.guid = routes.space_guid
         where own.organization_guid = organizations.guid) as organization_routes,
       spaces.name as space_name, space_quotas.total_routes as space_allowed,
-      (select count(*) from routes where routes.space_guid = spaces.guid) as space_routes
+      (select count(*) from routes where routes.space_guid = spaces.guid) as space_routes,
+      organization_quotas.total_reserved_ports as organization_allowed_ports,
+      (select count(*) from routes join spaces as own on own.guid = routes.space_guid
+        where own.organization_guid = organizations.guid and routes.port is not null) as organization_ports,
+      space_quotas.total_reserved_ports as space_allowed_ports,
+      (select count(*) from routes where routes.space_guid = spaces.guid and routes.port is not null) as space_ports
     from spaces join organizations on organizations.guid = spaces.organization_guid
       join organization_quotas on organization_quotas.guid = organizations.quota_guid
       left join space_quotas on space_quotas.guid = spaces.quota_guid
     where spaces.guid = ${space_guid}`.execute(db);
   const [counted] = rows;
   if (!counted) throw notFound('Space');
-  const { organization_name, organization_routes, organization_allowed } = counted;
   return {
-    organization: { name: organization_name, routes: organization_routes, allowed: organization_allowed },
-    space: { name: counted.space_name, routes: counted.space_routes, allowed: counted.space_allowed },
+    organization: {
+      name: counted.organization_name,
+      routes: counted.organization_routes,
+      allowed: counted.organization_allowed,
+      ports: counted.organization_ports,
+      allowed_ports: counted.organization_allowed_ports,
+    },
+    space: {
+      name: counted.space_name,
+      routes: counted.space_routes,
+      allowed: counted.space_allowed,
+      ports: counted.space_ports,
+      allowed_ports: counted.space_allowed_ports,
+    },
   };
+}
+
+/** The ports that routes have of a router group, whatever their domain; held still until the transaction ends. */
+export async function takenPorts(trx: Db, router_group_guid: string): Promise<Set<number>> {
+  await sql`select pg_advisory_xact_lock(hashtext('router_group ' || ${router_group_guid}))`.execute(trx);
+  const rows = await trx
+    .selectFrom('routes')
+    .innerJoin('domains', 'domains.guid', 'routes.domain_guid')
+    .select('routes.port')
+    .where('domains.router_group_guid', '=', router_group_guid)
+    .execute();
+  return new Set(rows.flatMap(({ port }) => (port === null ? [] : [port])));
 }
 
 export interface NewRoute extends RouteAddress {

@@ -82,7 +82,7 @@ export async function findAppInSpace(db: Db, app_guid: string): Promise<AppInSpa
     .executeTakeFirst();
 }
 
-/** HTTP and internal routes that lead to an app, oldest first; TCP ports are not among them. */
+/** HTTP, TCP and internal routes that lead to an app, oldest first. */
 export async function loadRoutes(db: Db, app_guid: string): Promise<RouteToApp[]> {
   const rows = await db
     .selectFrom('route_destinations')
@@ -90,6 +90,7 @@ export async function loadRoutes(db: Db, app_guid: string): Promise<RouteToApp[]
     .innerJoin('domains', 'domains.guid', 'routes.domain_guid')
     .select([
       'routes.host',
+      'routes.port as route_port',
       'routes.path',
       'routes.options',
       'domains.name as domain',
@@ -103,14 +104,15 @@ export async function loadRoutes(db: Db, app_guid: string): Promise<RouteToApp[]
       ),
     ])
     .where('route_destinations.app_guid', '=', app_guid)
-    .where('routes.port', 'is', null)
     .orderBy('routes.id')
     .execute();
   return rows.map((row) => {
     const loadbalancing = row.options.loadbalancing === 'hash' ? undefined : row.options.loadbalancing;
     const host = row.host === '' ? row.domain : `${row.host}.${row.domain}`;
     const { process_type, is_internal } = row;
-    const uri = `${host}${row.path}`.toLowerCase();
+    // That it ends in a port is what makes it a TCP route (contracts/tcp-routes.ts).
+    const rest = row.route_port === null ? row.path : `:${row.route_port}`;
+    const uri = `${host}${rest}`.toLowerCase();
     const route_service_url = row.route_service_url || undefined;
     return { uri, is_internal, process_type, port: row.port ?? DEFAULT_PORT, loadbalancing, route_service_url };
   });
