@@ -3,7 +3,7 @@
  * of the same stack, without disk limit, network or anything kept, runs in the same minutes for comparison.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { WardenClient } from '#http/warden-client.ts';
@@ -13,6 +13,7 @@ import { TestWarden } from '#testing/warden.ts';
 const MB = 1024 * 1024;
 const LIMITS = { memory_in_bytes: 64 * MB, disk_in_bytes: 64 * MB, cpu_quota: 1 };
 const HUNDRED = 100;
+const MANY = 250;
 
 const rounds = Number(process.argv[2] ?? 40) || 40;
 const json_file = process.argv.includes('--json') ? process.argv[process.argv.indexOf('--json') + 1] : undefined;
@@ -86,23 +87,60 @@ for (let round = 0; round < rounds; round++) {
   await measure('bare crun run', () => bareRun(warden, folder));
 }
 
+/** Proportional resident memory of all processes that hold containers, the daemon's and theirs. */
+function heldBy(name: string): number {
+  const pids = readdirSync('/proc').filter((entry) => /^\d+$/.test(entry));
+  const kb = pids.map((pid) => {
+    try {
+      const isOurs = readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`ingot-warden/${name}/`);
+      const isReaper = readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(`/ingot-${name}/`);
+      const pss = /^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1];
+      return isOurs || isReaper ? Number(pss) : 0;
+    } catch {
+      return 0; // it has ended meanwhile
+    }
+  });
+  return kb.reduce((sum, value) => sum + value, 0) / 1024;
+}
+
+const held_before_mb = heldBy(warden.name) + resident(warden.pid);
 const began = performance.now();
 const handles: string[] = [];
 for (let n = 0; n < HUNDRED; n++) handles.push((await client.create({ stack: 'test', limits: LIMITS })).handle);
 const hundred_s = (performance.now() - began) / 1000;
 const daemon_mb = resident(warden.pid);
+for (const handle of handles) await client.spawn(handle, { args: ['/bin/sleep', '1000'] });
+const each_mb = (heldBy(warden.name) + resident(warden.pid) - held_before_mb) / HUNDRED;
 const pids = await Promise.all(handles.map(async (handle) => (await client.info(handle)).memory_stat.usage));
 await Promise.all(handles.map((handle) => client.destroy(handle)));
+
+const many_began = performance.now();
+const many = await Promise.all(
+  Array.from({ length: MANY }, async () => {
+    const { handle } = await client.create({ stack: 'test', limits: { ...LIMITS, disk_in_bytes: 16 * MB } });
+    await client.spawn(handle, { args: ['/bin/sleep', '1000'] });
+    return handle;
+  }),
+);
+const many_s = (performance.now() - many_began) / 1000;
+const standing = await Promise.all(many.map(async (handle) => (await client.info(handle)).state));
+await Promise.all(many.map((handle) => client.destroy(handle)));
 rmSync(folder, { recursive: true, force: true });
 
-console.log(`| of ${rounds} | median ms | p90 ms |\n| --- | ---: | ---: |`);
+const bare_ms = quantile(figures.get('bare crun run') ?? [], 0.5);
+console.log(`| of ${rounds} | median ms | p90 ms | to bare crun run |\n| --- | ---: | ---: | ---: |`);
 for (const [name, values] of figures) {
-  console.log(`| ${name} | ${quantile(values, 0.5).toFixed(1)} | ${quantile(values, 0.9).toFixed(1)} |`);
+  const [median, p90] = [quantile(values, 0.5), quantile(values, 0.9)];
+  console.log(`| ${name} | ${median.toFixed(1)} | ${p90.toFixed(1)} | ${(median / bare_ms).toFixed(2)} × |`);
 }
 console.log(`\n${HUNDRED} containers one after another: ${hundred_s.toFixed(2)} s`);
+console.log(
+  `${MANY} at once, a process in each: ${many_s.toFixed(2)} s, ${standing.filter((state) => state === 'active').length} stand`,
+);
+console.log(`resident for each, with its conmon, its reaper and a sleep: ${each_mb.toFixed(2)} MB`);
 console.log(`memory charged to each: ${(pids.reduce((sum, usage) => sum + usage, 0) / HUNDRED / MB).toFixed(2)} MB`);
 console.log(`daemon resident: ${daemon_mb.toFixed(0)} MB`);
 if (json_file !== undefined) {
   const median_ms = Object.fromEntries([...figures].map(([name, values]) => [name, quantile(values, 0.5)]));
-  writeFileSync(json_file, JSON.stringify({ rounds, median_ms, hundred_s, daemon_mb }));
+  writeFileSync(json_file, JSON.stringify({ rounds, median_ms, hundred_s, many_s, each_mb, daemon_mb }));
 }

@@ -1,6 +1,6 @@
 /**
  * What is said over NATS of ways from app to app. The cloud controller has the policies; each DEA says where those of its instances
- * are that others may need to find, and gives its warden what comes of both (docs/adr/0008-container-networking.md has why).
+ * are that others may need to find, and gives its warden what comes of both (docs/adr/0010-container-networking.md has why).
  */
 import { z } from 'zod';
 import { exchange, topic } from './topic.ts';

@@ -13,6 +13,7 @@ const TCP_MAX_BYTES = 65_535;
 /** Ports of the host and memory are everybody's: so many questions of one container, and of all, may wait for the world. */
 const MAX_WAITING_EACH = 64;
 const MAX_WAITING = 1024;
+const TRIES = 20;
 const IDLE_MS = 10_000;
 
 export interface DnsOptions {
@@ -46,7 +47,8 @@ export class DnsServer implements AsyncDisposable {
 
   /** On the port that it had before, so that what containers have open goes on; on any other when that one is taken. */
   static async open(options: DnsOptions & { port: number | undefined }): Promise<DnsServer> {
-    for (const port of options.port === undefined ? [0] : [options.port, 0]) {
+    // The kernel chooses a port that is free for one protocol, and may be taken for the other.
+    for (const port of [options.port ?? 0, ...Array.from({ length: TRIES }, () => 0)]) {
       const opened = await bind(port);
       if (opened) return new DnsServer(opened.udp, opened.tcp, options);
     }
