@@ -11,7 +11,7 @@ import type { Db } from '../tables.ts';
 import { Backups, type Subject } from './backups.ts';
 import { namesOf, roleOf } from './names.ts';
 import type { TenantsServer } from './server.ts';
-import { enforceSize, sizeOf } from './sizes.ts';
+import { enforceSize, inQuestion, sizeOf } from './sizes.ts';
 import { makeDatabase, makeLogin, removeDatabase, removeLogin, setConnections } from './tenant.ts';
 
 const Update = z
@@ -202,7 +202,8 @@ export class Postgresql implements Service {
     if (!this.#options.server.isUp) return;
     const { server, log } = this.#options;
     try {
-      for (const instance of await this.#ready()) await enforceSize(server, this.#subject(instance), log);
+      const subjects = (await this.#ready()).map((instance) => this.#subject(instance));
+      for (const subject of await inQuestion(server, subjects)) await enforceSize(server, subject, log);
     } catch (error) {
       log.warn({ error: describeError(error) }, 'sizes of databases not compared');
     }

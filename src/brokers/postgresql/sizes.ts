@@ -87,6 +87,23 @@ async function giveBackSpace(client: Client): Promise<void> {
   for (const { schema, name } of rows) await client.query(`vacuum (full) ${quote(schema)}.${quote(name)}`);
 }
 
+/** Of these, the ones whose bindings may be what they should not be: over their size, or limited. One look at all of them. */
+export async function inQuestion<Of extends Sized>(server: TenantsServer, all: readonly Of[]): Promise<Of[]> {
+  const { rows } = await server.as('postgres', async (client) =>
+    client.query<{ name: string; bytes: number; limited: boolean }>(
+      `select datname as name, pg_database_size(oid) as bytes, exists (
+         select 1 from pg_auth_members m join pg_roles held on held.oid = m.roleid
+         where held.rolname = replace(datname, 'db_', 'limited_')) as limited
+       from pg_database where datname like 'db\\_%'`,
+    ),
+  );
+  const found = new Map(rows.map((row) => [row.name, row]));
+  return all.filter(({ names, size_mb }) => {
+    const row = found.get(names.database);
+    return row !== undefined && (row.limited || row.bytes > size_mb * MB);
+  });
+}
+
 /** In MB, for people. */
 export async function sizeOf(server: TenantsServer, database: string): Promise<number> {
   return await server.as('postgres', async (client) => {
