@@ -198,8 +198,7 @@ export class Instance {
     const created = await this.#need.warden.create(containerRequest(start, { handle, layer, dea: dea.id, settings }));
     this.#log.cell(`Cell ${dea.id} successfully created container for instance ${start.instance}`);
     this.#record.network = { host_ip: created.host_ip, container_ip: created.container_ip, ports: created.ports };
-    // Whom it may reach, and who may reach it, is told before it asks.
-    await this.#need.changed(this);
+    await this.#need.changed(this); // whom it may reach is told before it asks
     this.#stopping.signal.throwIfAborted();
     await this.#spawnAll();
     return await this.#run();
