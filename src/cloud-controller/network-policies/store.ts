@@ -94,7 +94,7 @@ export async function countBySource(db: Db, sources: readonly string[]): Promise
     .where(isOneOf('source_guid', sources))
     .groupBy('source_guid')
     .execute();
-  return new Map(rows.map(({ source_guid, count }) => [source_guid, Number(count)]));
+  return new Map(rows.map(({ source_guid, count }) => [source_guid, count]));
 }
 
 /** For DEAs: the policies behind `after`, in the order in which they were made. */
@@ -114,7 +114,13 @@ export async function pageOfPolicies(
       .limit(limit)
       .execute();
     const last = rows.length === limit ? rows.at(-1)?.id : undefined;
-    const policies = rows.map(({ id: _, ...policy }) => policy);
+    const policies = rows.map(({ source, destination, protocol, first_port, last_port }) => ({
+      source,
+      destination,
+      protocol,
+      first_port,
+      last_port,
+    }));
     return { revision, policies, ...(last !== undefined && { next: last }) };
   });
 }
