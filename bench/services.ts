@@ -77,10 +77,9 @@ async function marketplace(): Promise<Row[]> {
   }
   const path = (page: number): string =>
     `/v3/service_plans?available=true&include=service_offering&per_page=1000&page=${page}&fields[service_offering.service_broker]=name,guid`;
-  let plans = 0;
-  const list = async (): Promise<number> => {
+  const list = async (): Promise<{ took_ms: number; plans: number }> => {
     const started = performance.now();
-    plans = 0;
+    let plans = 0;
     for (let page = 1, pages = 1; page <= pages; page++) {
       const { body } = await platform.api(path(page), { token });
       const { pagination, resources } = JSON.parse(body) as {
@@ -90,18 +89,18 @@ async function marketplace(): Promise<Row[]> {
       pages = pagination.total_pages;
       plans += resources.length;
     }
-    return performance.now() - started;
+    return { took_ms: performance.now() - started, plans };
   };
   // The jobs that read the catalogs end one after the other.
-  do await list();
-  while (plans < BROKERS * PLANS);
+  let seen = await list();
+  while (seen.plans < BROKERS * PLANS) seen = await list();
   const times: number[] = [];
-  for (let round = 0; round < ROUNDS; round++) times.push(await list());
+  for (let round = 0; round < ROUNDS; round++) times.push((await list()).took_ms);
   times.sort((one, other) => one - other);
   const ms = (value: number | undefined): string => `${Math.round(value ?? 0)} ms`;
   return [
     {
-      what: `marketplace of ${BROKERS} brokers × ${PLANS} plans (${plans} listed)`,
+      what: `marketplace of ${BROKERS} brokers × ${PLANS} plans (${seen.plans} listed)`,
       median: ms(times[times.length >> 1]),
       range: `${ms(times[0])} – ${ms(times.at(-1))}`,
       goal: `≤ ${GOALS.marketplace_ms} ms`,
