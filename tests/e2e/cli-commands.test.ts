@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { TestPlatform } from './platform.ts';
 
-/** Every command once, in an org of its own: columns and words. */
+/** Most commands once, in an org of their own: columns and words. docs/cf-commands.md tells which test runs which. */
 describe('cf, command by command', () => {
   let platform: TestPlatform;
   const folders: string[] = [];
