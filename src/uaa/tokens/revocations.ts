@@ -55,6 +55,7 @@ export class Revocations implements Disposable {
   /** As revokeUser, for a user who is gone or whose salt is new already. */
   async tellUser(user_id: string): Promise<void> {
     await this.#add({ user_id, ...(await this.#all()) });
+    await this.#nextSecond();
   }
 
   /** Errors: scim_resource_not_found. */
@@ -66,6 +67,7 @@ export class Revocations implements Disposable {
   /** As revokeClient, for a client that is gone or whose salt is new already. */
   async tellClient(client_id: string): Promise<void> {
     await this.#add({ client_id, ...(await this.#all()) });
+    await this.#nextSecond();
   }
 
   [Symbol.dispose](): void {
@@ -77,6 +79,12 @@ export class Revocations implements Disposable {
     const now = Math.floor(this.#options.clock.now() / 1000);
     const longest = await this.#options.clients.longestValidity(this.#options.access_token_validity_s);
     return { issued_until: now, expires_at: now + longest };
+  }
+
+  /** Tokens say their second alone: one made right after this has to be of a later one, or it would be refused too. */
+  async #nextSecond(): Promise<void> {
+    const { clock } = this.#options;
+    await clock.sleep(1000 - (Math.floor(clock.now()) % 1000));
   }
 
   async #add(revocation: Revocation): Promise<void> {

@@ -78,6 +78,9 @@ describe('tokens', () => {
     await eventually('the word of it', () => heard.some((revocation) => revocation.user_id === user_id));
     const { revocations } = await bus.request(revocationList, {}, { timeout_ms: 5_000 });
     assert.ok(revocations.some((revocation) => revocation.user_id === user_id));
+    const told = heard.find((revocation) => revocation.user_id === user_id);
+    const next = claimsOf((await uaa.login('rev', 'secret')).access_token);
+    assert.ok(Number(next['iat']) > (told?.issued_until ?? Infinity), 'a sign-in right after it is not meant');
     assert.equal((await uaa.request('/oauth/token/revoke/client/cf', { token })).status, 200);
     await eventually('the word of the client', () => heard.some((revocation) => revocation.client_id === 'cf'));
   });
