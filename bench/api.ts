@@ -56,7 +56,7 @@ async function serve(): Promise<void> {
     },
   );
   await fill(apps, spaces);
-  await using _beats = await beat(apps);
+  const beats = await beat(apps);
   process.send?.({
     url: apps.cc.url,
     token: apps.admin.token,
@@ -64,6 +64,7 @@ async function serve(): Promise<void> {
     space_guid: apps.space_guid,
   } satisfies Served);
   await once(process, 'message');
+  await beats[Symbol.asyncDispose]();
   await apps[Symbol.asyncDispose]();
   process.disconnect?.();
 }
