@@ -58,6 +58,18 @@ export class ArchiveLedger {
     return clean;
   }
 
+  /** The clean names of a hard link and of the file, entered before, that it is another name of. Errors: as `enter`. */
+  enterHardLink(path: string, target: string): { name: string; target: string } {
+    const name = this.enter(path, 'file');
+    const clean = cleanPath(target);
+    this.#refuseBeneathLink(clean);
+    if (clean === '' || this.#folders.has(clean))
+      throw new ArchiveInvalid(`${JSON.stringify(path)} is a hard link to no file`);
+    const symlink = this.#links.get(clean);
+    if (symlink !== undefined) this.#links.set(name, symlink);
+    return { name, target: clean };
+  }
+
   /** Whether a link was entered at a clean path. */
   isLink(path: string): boolean {
     return this.#links.has(path);

@@ -14,8 +14,10 @@ export class TreeWriteFailed extends AppError {
 }
 
 export interface TreeOptions extends ExtractLimits {
-  /** Owner of all that is written; only root may ask for it. Without it files belong to who runs this. */
-  owner?: { uid: number; gid: number };
+  /**
+   * Owner of all that is written, or each as the archive says; only root may ask for it. Without it files belong to who runs this.
+   */
+  owner?: { uid: number; gid: number } | 'as said';
   /**
    * `inside` refuses links that lead out of the folder. `kept` keeps them as they are, for trees that are looked at only
    * from within a container, where an absolute link means the container's own root.
@@ -27,6 +29,9 @@ export interface TreeEntry {
   path: string;
   mode: number;
   mtime: Date;
+  /** For trees whose owners are as said. */
+  uid?: number;
+  gid?: number;
 }
 
 /**
@@ -69,7 +74,8 @@ export class TreeWriter {
     const name = this.#ledger.enter(entry.path, 'folder');
     if (name === '') return;
     // A folder that its owner may not enter could be neither filled nor removed.
-    await this.#add({ ...this.#header(entry, name), mode: (entry.mode & 0o777) | 0o700, type: 'directory' });
+    const header = this.#header(entry, name);
+    await this.#add({ ...header, mode: header.mode | 0o700, type: 'directory' });
   }
 
   /** `content` must give exactly `size` bytes. */
@@ -95,6 +101,12 @@ export class TreeWriter {
     await this.#add({ ...this.#header({ ...entry, mode: 0o777 }, name), type: 'symlink', linkname: target });
   }
 
+  /** Another name for a file that was written before. */
+  async hardLink(entry: TreeEntry, target: string): Promise<void> {
+    const to = this.#ledger.enterHardLink(entry.path, target);
+    await this.#add({ ...this.#header(entry, to.name), type: 'link', linkname: to.target });
+  }
+
   /** Errors: ArchivePathEscapes, TreeWriteFailed. */
   async finish(): Promise<{ bytes: number; entries: number }> {
     if (this.#options.links === 'inside') this.#ledger.refuseEscapingLinks();
@@ -111,8 +123,11 @@ export class TreeWriter {
   }
 
   #header(entry: TreeEntry, name: string) {
-    // No setuid, setgid or sticky bit ever comes out of an archive.
-    return { name, mode: entry.mode & 0o777, mtime: entry.mtime, ...this.#options.owner };
+    const { owner } = this.#options;
+    const { uid = 0, gid = 0, mode, mtime } = entry;
+    // No setuid or setgid bit ever comes out of an archive; the sticky bit only with owners, between whom it stands.
+    if (owner === 'as said') return { name, mode: mode & 0o1777, mtime, uid, gid };
+    return { name, mode: mode & 0o777, mtime, ...owner };
   }
 
   async #add(header: Parameters<Pack['entry']>[0], content?: Buffer): Promise<void> {

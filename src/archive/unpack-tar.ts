@@ -9,7 +9,7 @@ import { isKnownFault } from './known-fault.ts';
 import { TreeWriter, type TreeOptions } from './tree-writer.ts';
 
 /**
- * Unpacks a tar.gz into a folder, with modes and links; hard links and devices are refused. On an error what was written so
+ * Unpacks a tar.gz into a folder, with modes and links; hard links and devices are refused, unless owners are `as said`. On an error what was written so
  * far stays for the caller to remove.
  * Errors: ArchiveInvalid, ArchivePathEscapes, ArchiveTooLarge, TreeWriteFailed; ENOENT as Node gives it.
  */
@@ -47,7 +47,7 @@ export async function unpackTar(
     fed.catch((error: unknown) => reader.destroy(error instanceof Error ? error : new Error(String(error))));
     try {
       for await (const entry of reader) {
-        await write(tree, entry.header, entry);
+        await write(tree, entry.header, { content: entry, isWhole: options.owner === 'as said' });
         entry.resume();
       }
       await fed;
@@ -63,8 +63,21 @@ export async function unpackTar(
 /** A file up to this size is handed on whole: streams would take most of the time that small files take. */
 const BUFFERED_BYTES = 1 << 20;
 
-async function write(tree: TreeWriter, header: Header, content: AsyncIterable<unknown>): Promise<void> {
-  const entry = { path: header.name, mode: header.mode ?? 0o644, mtime: header.mtime ?? new Date(0) };
+/** `isWhole`: a root file system, which has hard links as well; devices are left out, since a container has its own. */
+async function write(
+  tree: TreeWriter,
+  header: Header,
+  { content, isWhole }: { content: AsyncIterable<unknown>; isWhole: boolean },
+): Promise<void> {
+  const entry = {
+    path: isWhole ? header.name.replace(/^\/+/, '') : header.name,
+    mode: header.mode ?? 0o644,
+    mtime: header.mtime ?? new Date(0),
+    uid: header.uid ?? 0,
+    gid: header.gid ?? 0,
+  };
+  if (isWhole && header.type === 'link') return await tree.hardLink(entry, header.linkname?.replace(/^\/+/, '') ?? '');
+  if (isWhole && ['character-device', 'block-device', 'fifo'].includes(header.type ?? '')) return;
   switch (header.type) {
     case 'directory':
       return await tree.folder(entry);
