@@ -10,13 +10,8 @@ export const LEFT_OUT: Readonly<Record<string, string>> = {
   plugins: NO_PLUGINS,
   'install-plugin': NO_PLUGINS,
   'uninstall-plugin': NO_PLUGINS,
-  'upgrade-service': NOT_YET,
-  'cleanup-outdated-service-bindings': NOT_YET,
   'route-policies': NOT_YET,
   'add-route-policy': NOT_YET,
   'remove-route-policy': NOT_YET,
-  'purge-service-offering': NOT_YET,
-  'purge-service-instance': NOT_YET,
-  'service-access': NOT_YET,
   config: NOT_YET,
 };

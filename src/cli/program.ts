@@ -21,10 +21,12 @@ import { registerRouteSettingCommands } from './commands/route-settings.ts';
 import { registerRouteCommands } from './commands/routes.ts';
 import { registerNetworkPolicyCommands } from './commands/network-policies.ts';
 import { registerSecurityGroupCommands } from './commands/security-groups.ts';
+import { registerServiceAccessCommands } from './commands/service-access.ts';
 import { registerServiceBindingCommands } from './commands/service-bindings.ts';
 import { registerServiceBrokerCommands } from './commands/service-brokers.ts';
 import { registerServiceInstanceCommands } from './commands/service-instances.ts';
 import { registerServiceListCommands } from './commands/service-lists.ts';
+import { registerServiceUpkeepCommands } from './commands/service-upkeep.ts';
 import { registerSessionCommands } from './commands/session.ts';
 import { registerSshCommands } from './commands/ssh.ts';
 import { registerTaskCommands } from './commands/tasks.ts';
@@ -71,6 +73,8 @@ export function createProgram(cf: Cf): Command {
     registerServiceInstanceCommands,
     registerServiceBindingCommands,
     registerServiceBrokerCommands,
+    registerServiceAccessCommands,
+    registerServiceUpkeepCommands,
     registerBuildpackCommands,
     registerLabelCommands,
   ]) {

@@ -1,4 +1,4 @@
-import { createInterface } from 'node:readline/promises';
+import { createInterface, type Interface } from 'node:readline/promises';
 import { Writable } from 'node:stream';
 import { stripVTControlCharacters, styleText } from 'node:util';
 
@@ -58,7 +58,7 @@ export class Terminal {
   async ask(question: string): Promise<string> {
     const prompt = createInterface({ input: process.stdin, output: process.stdout });
     try {
-      return await prompt.question(`${question}: `);
+      return await answerOr(prompt, `${question}: `);
     } finally {
       prompt.close();
     }
@@ -75,12 +75,18 @@ export class Terminal {
     const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
     const prompt = createInterface({ input: process.stdin, output: silent, terminal: process.stdin.isTTY });
     try {
-      return await prompt.question('');
+      return await answerOr(prompt, '');
     } finally {
       prompt.close();
       process.stdout.write('\n');
     }
   }
+}
+
+/** What is answered; nothing when the input ends before there is an answer. */
+async function answerOr(prompt: Interface, question: string): Promise<string> {
+  const ended = new Promise<string>((settle) => prompt.once('close', () => settle('')));
+  return await Promise.race([prompt.question(question), ended]);
 }
 
 function layOut(rows: readonly (readonly string[])[]): string[] {

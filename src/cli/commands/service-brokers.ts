@@ -1,8 +1,6 @@
 import type { Command } from 'commander';
-import { findByName, findOrg, mustFind, requireSpace, requireUser, type Cf } from '../context.ts';
-import { CommandError } from '../errors.ts';
+import { findByName, mustFind, requireSpace, requireUser, type Cf } from '../context.ts';
 import type { Named } from '../resources.ts';
-import type { ServiceOffering, ServicePlan } from './service-shared.ts';
 
 interface Broker extends Named {
   url: string;
@@ -10,7 +8,7 @@ interface Broker extends Named {
 
 const PATH = '/v3/service_brokers';
 
-/** Brokers, and who may use their plans. */
+/** Brokers; who may use their plans is in service-access.ts. */
 export function registerServiceBrokerCommands(program: Command, cf: Cf): void {
   const { terminal, client } = cf;
   const findBroker = async (name: string): Promise<Broker> =>
@@ -109,64 +107,4 @@ export function registerServiceBrokerCommands(program: Command, cf: Cf): void {
       else terminal.say(`Service broker '${name}' does not exist.`);
       terminal.ok();
     });
-
-  for (const [verb, doing] of [
-    ['enable', 'Enabling'],
-    ['disable', 'Disabling'],
-  ] as const) {
-    program
-      .command(`${verb}-service-access <SERVICE_OFFERING>`)
-      .description(
-        `${verb === 'enable' ? 'Enable' : 'Disable'} access to a service offering or service plan for one or all orgs`,
-      )
-      .option('-b <broker>', 'Broker of the offering, where its name is not enough')
-      .option('-o <org>', 'One org alone')
-      .option('-p <plan>', 'One plan alone')
-      .action(async (offering: string, flags: AccessFlags) => {
-        const user = requireUser(cf);
-        const words = [
-          flags.p === undefined ? ' all plans of' : terminal.text` plan ${flags.p} of`,
-          terminal.text` service offering ${offering}`,
-          flags.b === undefined ? '' : terminal.text` from broker ${flags.b}`,
-          flags.o === undefined ? ' for all orgs' : terminal.text` for org ${flags.o}`,
-        ];
-        terminal.say(`${doing} access to${words.join('')}${terminal.text` as ${user}...`}`);
-        await setAccess(cf, offering, { ...flags, isOn: verb === 'enable' });
-        terminal.ok();
-      });
-  }
-}
-
-interface AccessFlags {
-  b?: string;
-  o?: string;
-  p?: string;
-}
-
-async function setAccess(cf: Cf, offering: string, flags: AccessFlags & { isOn: boolean }): Promise<void> {
-  const { client } = cf;
-  const found = await client.list<ServiceOffering>('/v3/service_offerings', {
-    names: offering,
-    service_broker_names: flags.b,
-  });
-  const [only, another] = found.resources;
-  if (!only) throw new CommandError(`Service offering '${offering}' not found.`);
-  if (another)
-    throw new CommandError(
-      `Service offering '${offering}' is provided by multiple service brokers. Specify a broker by using the '-b' flag.`,
-    );
-  const { resources: plans } = await client.list<ServicePlan>('/v3/service_plans', {
-    service_offering_guids: only.guid,
-    names: flags.p,
-    per_page: 5000,
-  });
-  if (plans.length === 0) throw new CommandError(`Service plan '${flags.p ?? ''}' not found.`);
-  const org = flags.o === undefined ? undefined : await findOrg(cf, flags.o);
-  for (const plan of plans) {
-    const path = `/v3/service_plans/${plan.guid}/visibility`;
-    if (!org) await client.call(path, { method: 'PATCH', json: { type: flags.isOn ? 'public' : 'admin' } });
-    else if (!flags.isOn) await client.call(`${path}/${org.guid}`, { method: 'DELETE' });
-    else if (plan.visibility_type !== 'public')
-      await client.call(path, { method: 'POST', json: { type: 'organization', organizations: [{ guid: org.guid }] } });
-  }
 }

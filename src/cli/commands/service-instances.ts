@@ -5,13 +5,13 @@ import type { Named } from '../resources.ts';
 import {
   change,
   findInstance,
+  findOffering,
   jsonObject,
   parameters,
   tagsOf,
   withParameters,
   withWait,
   type ServiceInstance,
-  type ServiceOffering,
   type ServicePlan,
 } from './service-shared.ts';
 
@@ -237,17 +237,11 @@ async function planChange(
 }
 
 async function findPlan(
-  { client }: Cf,
+  cf: Cf,
   { plan, offering, broker }: { plan: string; offering: string; broker: string | undefined },
 ): Promise<Named> {
-  const query = { names: offering, service_broker_names: broker };
-  const [found, another] = (await client.list<ServiceOffering>('/v3/service_offerings', query)).resources;
-  if (!found) throw new CommandError(`Service offering '${offering}' not found.`);
-  if (another)
-    throw new CommandError(
-      `Service offering '${offering}' is provided by multiple service brokers. Specify a broker by using the '-b' flag.`,
-    );
-  const plans = await client.list<Named>('/v3/service_plans', { names: plan, service_offering_guids: found.guid });
+  const { guid } = await findOffering(cf, offering, broker);
+  const plans = await cf.client.list<Named>('/v3/service_plans', { names: plan, service_offering_guids: guid });
   const [only] = plans.resources;
   if (!only) throw new CommandError(`The plan '${plan}' could not be found for service offering '${offering}'.`);
   return only;

@@ -33,7 +33,8 @@ export interface ServicePlan extends Named {
   free: boolean;
   visibility_type: string;
   costs: { currency: string; amount: number; unit: string }[];
-  relationships: { service_offering: { data: { guid: string } } };
+  maintenance_info?: { version?: string };
+  relationships: { service_offering: { data: { guid: string } }; space?: { data: { guid: string } } };
 }
 
 export interface ServiceOffering extends Named {
@@ -52,6 +53,22 @@ export async function findInstance(cf: Cf, name: string): Promise<ServiceInstanc
     name.trim(),
     query,
   );
+}
+
+/** Errors: CommandError when there is no such offering, or several brokers have one of that name. */
+export async function findOffering({ client }: Cf, name: string, broker: string | undefined): Promise<ServiceOffering> {
+  const query = { names: name, service_broker_names: broker };
+  const [found, another] = (await client.list<ServiceOffering>('/v3/service_offerings', query)).resources;
+  if (!found) {
+    const whose = broker === undefined ? '' : ` for service broker '${broker}'`;
+    throw new CommandError(`Service offering '${name}'${whose} not found.`);
+  }
+  if (another) {
+    throw new CommandError(
+      `Service offering '${name}' is provided by multiple service brokers. Specify a broker by using the '-b' flag.`,
+    );
+  }
+  return found;
 }
 
 /** `-c`: JSON, or the path of a file that holds some. Errors: CommandError when it is no object. */
