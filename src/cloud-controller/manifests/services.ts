@@ -10,6 +10,7 @@ import { enqueueBind } from '../service-credential-bindings/managed.ts';
 import { bindingsBetween } from '../service-credential-bindings/store.ts';
 import { findServiceInstanceByName } from '../service-instances/store.ts';
 import { begun, hasFailedCreate } from '../service-operations/operation.ts';
+import { checkParameters } from '../service-parameters/check.ts';
 import type { Db, Trx } from '../tables.ts';
 import type { ManifestApp, ManifestService } from './parse.ts';
 
@@ -63,6 +64,7 @@ async function bindService(
   if (!isManaged && service.parameters) {
     throw unprocessable('Binding parameters are not supported for user-provided service instances');
   }
+  await checkParameters(trx, instance.service_plan_guid, ['service_binding', 'create'], service.parameters);
   const guid = randomUUID();
   const name = service.binding_name ?? null;
   const by = { actor: caller.actor, user_guid: caller.guid };

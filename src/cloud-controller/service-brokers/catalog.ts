@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { SEMVER } from '../service-instances/schema.ts';
+import { faultOfSchema } from '../service-parameters/json-schema.ts';
 
 /** What comes as a catalog; its rules are checked by `readCatalog`, which tells all that is wrong at once. */
 export const CatalogBody = z.record(z.string(), z.unknown());
@@ -254,20 +255,9 @@ function faultsOfSchemas(schemas: Tree): string[] {
     if (Object.keys(schema).length === 0) return [];
     if (JSON.stringify(schema).length > MAX_SCHEMA_BYTES)
       return [`${label} is not valid. Must not be larger than 64KB`];
-    const version = schema['$schema'];
-    if (version === undefined) return [`${label} is not valid. Schema must have $schema key but was not present`];
-    return findReferences(schema).some((reference) => !reference.startsWith('#'))
-      ? [`${label} is not valid. No external references are allowed`]
-      : [];
+    const fault = faultOfSchema(schema);
+    return fault === undefined ? [] : [`${label} is not valid. ${fault}`];
   });
-}
-
-function findReferences(value: unknown): string[] {
-  if (Array.isArray(value)) return value.flatMap(findReferences);
-  if (!isTree(value)) return [];
-  return Object.entries(value).flatMap(([key, inner]) =>
-    key === '$ref' && typeof inner === 'string' ? [inner] : findReferences(inner),
-  );
 }
 
 function listOf(value: unknown): Tree[] | undefined {

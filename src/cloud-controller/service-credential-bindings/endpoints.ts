@@ -17,6 +17,7 @@ import { findServiceInstance, type ServiceInstance, serviceInstancesByGuid } fro
 import { accessTo, targetOf } from '../service-operations/broker-access.ts';
 import { mitigateOrphan } from '../service-operations/orphans.ts';
 import { begun, isBusy } from '../service-operations/operation.ts';
+import { checkParameters } from '../service-parameters/check.ts';
 import { createAppBinding, recordBindingEvent } from './create.ts';
 import { registerBindingJobs } from './jobs.ts';
 import { createKey, enqueueBind, requireMade, unbind } from './managed.ts';
@@ -121,6 +122,7 @@ export function registerCredentialBindingEndpoints(server: FastifyInstance, deps
       if (instance.type === 'user-provided' && wanted.parameters != null) {
         throw unprocessable('Binding parameters are not supported for user-provided service instances');
       }
+      await checkParameters(db, instance.service_plan_guid, ['service_binding', 'create'], wanted.parameters);
       return wanted.type === 'app'
         ? await bindApp(wanted, instance, caller, reply)
         : await makeKey(wanted, instance, caller, reply);

@@ -6,6 +6,7 @@ import type { Deps } from '../deps.ts';
 import { type Actor, recordAuditEvent } from '../events.ts';
 import { requireBrokerAtRest } from '../service-brokers/at-rest.ts';
 import { begun, hasFailedCreate, isBusy } from '../service-operations/operation.ts';
+import { checkParameters } from '../service-parameters/check.ts';
 import { findServicePlan, isPlanUsableIn, type ServicePlan } from '../service-plans/store.ts';
 import { planViewer } from '../service-plans/visible-store.ts';
 import type { FoundSpace } from '../spaces/store.ts';
@@ -26,6 +27,7 @@ export async function createManaged(
 ): Promise<string> {
   const { db, jobs, vault } = deps;
   const plan = await usablePlan(deps, caller, wanted.relationships.service_plan.data.guid, space);
+  await checkParameters(db, plan.guid, ['service_instance', 'create'], wanted.parameters);
   const guid = randomUUID();
   return await inTransaction(db, async (trx) => {
     await requireBrokerAtRest(trx, plan.broker_guid);
@@ -74,6 +76,8 @@ export async function updateManaged(
   const plan = plan_guid === undefined ? undefined : await newPlan(deps, caller, plan_guid, instance);
   const isOtherPlan = plan !== undefined && plan.guid !== instance.service_plan_guid;
   checkMaintenance(wanted, instance, isOtherPlan);
+  const plan_then = plan?.guid ?? instance.service_plan_guid;
+  await checkParameters(db, plan_then, ['service_instance', 'update'], wanted.parameters);
   const isRenamed = wanted.name !== undefined && wanted.name !== instance.name;
   if (isRenamed && instance.shared_spaces.length > 0) {
     throw new CfError(

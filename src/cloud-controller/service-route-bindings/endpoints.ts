@@ -19,6 +19,7 @@ import { presentServiceInstance } from '../service-instances/presenter.ts';
 import { findServiceInstance, type ServiceInstance, serviceInstancesByGuid } from '../service-instances/store.ts';
 import { accessTo, targetOf } from '../service-operations/broker-access.ts';
 import { begun, isBusy, presentOperation } from '../service-operations/operation.ts';
+import { checkParameters } from '../service-parameters/check.ts';
 import { enqueueRouteBind, recordRouteBindingEvent, registerRouteBindingJobs, unbindRoute } from './managed.ts';
 import {
   appsOfRoute,
@@ -121,6 +122,7 @@ export function registerRouteBindingEndpoints(server: FastifyInstance, deps: Dep
       const domain = await findDomain(db, route.domain_guid);
       if (domain?.internal === true) throw unprocessable('Route services cannot be bound to internal routes');
       checkRouteBindable(instance, route, wanted.parameters != null);
+      await checkParameters(db, instance.service_plan_guid, ['service_binding', 'create'], wanted.parameters);
       const guid = randomUUID();
       const by = { actor: caller.actor, user_guid: caller.guid };
       const job_guid = await inTransaction(db, async (trx) => {
