@@ -8,6 +8,7 @@ import { registerServicePlanEndpoints } from './service-plans/endpoints.ts';
 import { registerRouteBindingEndpoints } from './service-route-bindings/endpoints.ts';
 import { registerServiceInstanceEndpoints } from './service-instances/endpoints.ts';
 import { registerSharingEndpoints } from './service-instances/sharing.ts';
+import { registerServiceUsageEndpoints } from './service-usage-events/endpoints.ts';
 
 /** Services: brokers, what they offer, instances of it, and what is bound to them. */
 export function registerServiceResources(server: FastifyInstance, deps: Deps): void {
@@ -18,5 +19,6 @@ export function registerServiceResources(server: FastifyInstance, deps: Deps): v
   registerServiceOfferingEndpoints(server, deps);
   registerServicePlanEndpoints(server, deps);
   registerRouteBindingEndpoints(server, deps);
+  registerServiceUsageEndpoints(server, deps);
   registerOrphanJobs(deps);
 }

@@ -21,6 +21,22 @@ export interface WithOperation {
   operation_job_guid: string | null;
 }
 
+/** Of `0030_service_usage_events.sql`. */
+export interface ServiceUsageEvents extends Omit<Common, 'updated_at'> {
+  state: string;
+  space_guid: string;
+  space_name: string;
+  organization_guid: string;
+  service_instance_guid: string;
+  service_instance_name: string;
+  service_instance_type: string;
+  service_plan_guid: string | null;
+  service_plan_name: string | null;
+  service_offering_guid: string | null;
+  service_offering_name: string | null;
+  service_broker_guid: string | null;
+  service_broker_name: string | null;
+}
 export interface ServiceBrokers extends Common, WithMetadata {
   name: string;
   url: string;
@@ -96,6 +112,7 @@ export interface ServiceRouteBindings extends Common, WithMetadata, WithOperatio
 
 export interface ServiceTables {
   service_brokers: ServiceBrokers;
+  service_usage_events: ServiceUsageEvents;
   service_offerings: ServiceOfferings;
   service_plans: ServicePlans;
   service_plan_visibilities: { service_plan_guid: string; organization_guid: string };

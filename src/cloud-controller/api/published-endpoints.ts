@@ -260,10 +260,6 @@ export const LEFT_OUT: Readonly<Record<string, string>> = {
   'DELETE /v3/route_policies/:guid': 'route policies (app identity between containers) are not there yet',
   'GET /v3/route_policies': 'route policies (app identity between containers) are not there yet',
   'GET /v3/route_policies/:guid': 'route policies (app identity between containers) are not there yet',
-  'GET /v3/service_usage_events': 'usage events of services are not there yet',
-  'GET /v3/service_usage_events/:guid': 'usage events of services are not there yet',
   'PATCH /v3/route_policies/:guid': 'route policies (app identity between containers) are not there yet',
   'POST /v3/route_policies': 'route policies (app identity between containers) are not there yet',
-  'POST /v3/service_usage_events/actions/destructively_purge_all_and_reseed':
-    'usage events of services are not there yet',
 };

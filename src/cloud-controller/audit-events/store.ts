@@ -44,4 +44,5 @@ export async function sweepEvents(db: Db, retention_days: number): Promise<void>
   const old = sql<boolean>`created_at < now() - make_interval(days => ${retention_days})`;
   await db.deleteFrom('audit_events').where(old).execute();
   await db.deleteFrom('app_usage_events').where(old).execute();
+  await db.deleteFrom('service_usage_events').where(old).execute();
 }

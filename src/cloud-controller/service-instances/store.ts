@@ -9,6 +9,7 @@ import { metadataColumns, type MetadataUpdate } from '../api/metadata.ts';
 import type { Scope } from '../api/permissions.ts';
 import { NOW } from '../api/statement-store.ts';
 import type { begun } from '../service-operations/operation.ts';
+import { recordServiceUsage } from '../service-usage-events/store.ts';
 import type { Db } from '../tables.ts';
 import type { MaintenanceInfo, ServiceInstanceRow } from '../tables-services.ts';
 
@@ -184,6 +185,7 @@ export async function insertServiceInstance(trx: Db, wanted: NewServiceInstance)
       })
       .execute();
   });
+  await recordServiceUsage(trx, guid, 'CREATED');
   return guid;
 }
 
@@ -204,7 +206,7 @@ type Operation = Partial<ReturnType<typeof begun>> | Record<string, unknown>;
 /** Errors: 422 when the new name is taken, 404 when the instance was deleted meanwhile. */
 export async function updateServiceInstance(
   trx: Db,
-  instance: Pick<ServiceInstanceRow, 'guid' | 'name' | 'space_guid' | 'labels' | 'annotations'>,
+  instance: Pick<ServiceInstanceRow, 'guid' | 'name' | 'space_guid' | 'service_plan_guid' | 'labels' | 'annotations'>,
   change: ServiceInstanceChange,
   operation: Operation = {},
 ): Promise<void> {
@@ -227,6 +229,8 @@ export async function updateServiceInstance(
       .executeTakeFirst(),
   );
   if (result.numUpdatedRows === 0n) throw notFound('Service instance');
+  const isOtherPlan = change.service_plan_guid !== undefined && change.service_plan_guid !== instance.service_plan_guid;
+  if (isRenamed || isOtherPlan) await recordServiceUsage(trx, instance.guid, 'UPDATED');
 }
 
 function defined<Columns extends object>(
@@ -237,6 +241,7 @@ function defined<Columns extends object>(
 
 /** Removes the row with its shares. Errors: 422 when something is bound to it still. */
 export async function deleteServiceInstance(trx: Db, guid: string): Promise<void> {
+  await recordServiceUsage(trx, guid, 'DELETED');
   try {
     await trx.deleteFrom('service_instances').where('guid', '=', guid).execute();
   } catch (error) {

@@ -1,8 +1,8 @@
 import type { FastifyInstance } from 'fastify';
-import { CfError, notFound } from '#contracts/cf-errors.ts';
+import { CfError, notFound, unprocessable } from '#contracts/cf-errors.ts';
 import { type Links, presentTime } from '../api/links.ts';
 import { type Page, presentPage } from '../api/list-store.ts';
-import { badQuery, parseList } from '../api/list.ts';
+import { parseList } from '../api/list.ts';
 import type { Deps } from '../deps.ts';
 import { countUsage } from '../organizations/store.ts';
 import { type AppUsageEventRow, findAppUsageEvent, listAppUsageEvents, reseedAppUsageEvents } from './store.ts';
@@ -25,7 +25,7 @@ export function registerUsageEndpoints(server: FastifyInstance, { db, links, eff
     const page: Page<AppUsageEventRow> | undefined = request.caller.may('platform.read')
       ? await listAppUsageEvents(db, query, query.plain['after_guid'])
       : { rows: [], total: 0 };
-    if (!page) throw badQuery('After guid filter must be a valid app usage event guid.');
+    if (!page) throw unprocessable('After guid filter must be a valid app usage event guid.');
     return presentPage(page, { query, links, present: (row) => presentAppUsageEvent(row, links) });
   });
 
