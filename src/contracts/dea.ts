@@ -152,6 +152,14 @@ const RouteOptions = z.record(
   }),
 );
 
+/** An image and the login of whoever pulls it; how it runs stands in the droplet (`image.json`), pinned when it was staged. */
+export const DockerImage = z.object({
+  image: z.string(),
+  username: z.string().optional(),
+  password: z.string().optional(),
+});
+export type DockerImage = z.infer<typeof DockerImage>;
+
 /**
  * Everything that a DEA needs to run one instance (LRP) or one task. `env` is what the user and the platform's groups set,
  * in rising order of strength; the DEA adds what it alone knows (PORT, CF_INSTANCE_*, the rest of VCAP_APPLICATION).
@@ -172,6 +180,7 @@ export const StartMessage = z.object({
   droplet_guid: z.string(),
   droplet_uri: z.string().describe('signed URL of the droplet, a tar.gz'),
   droplet_sha256: z.string(),
+  docker: DockerImage.optional().describe('the root file system is this image and not a stack'),
   start_command: z.string(),
   uris: z.array(z.string()),
   internal_uris: z

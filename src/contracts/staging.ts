@@ -4,7 +4,7 @@
  * (contracts/cloud-controller.ts), which is retried until the cloud controller has it.
  */
 import { z } from 'zod';
-import { EgressRule, OrderReply } from './dea.ts';
+import { DockerImage, EgressRule, OrderReply } from './dea.ts';
 import { exchange, topic } from './topic.ts';
 
 export const StagingBuildpack = z.object({
@@ -23,7 +23,8 @@ export const StagingMessage = z.object({
   organization_name: z.string(),
   task_id: z.string().describe('guid of the build'),
   stack: z.string(),
-  package_uri: z.string().describe('signed URL of the package, a zip'),
+  docker: DockerImage.optional().describe('what to stage instead of a package'),
+  package_uri: z.string().describe('signed URL of the package, a zip; empty for an image'),
   package_sha256: z.string(),
   droplet_upload_uri: z.string().describe('PUT the tar.gz here'),
   cache_download_uri: z.string().optional().describe('tar.gz; 404 when there is none'),

@@ -90,6 +90,21 @@ export const DeaConfig = z
       .default(10_240)
       .describe('unused droplets above this are deleted, the oldest first'),
     buildpack_cache_mb: z.number().positive().default(5120),
+    docker: z
+      .strictObject({
+        insecure_registries: z
+          .array(z.string())
+          .default([])
+          .describe('host:port of registries that speak plain HTTP; loopback addresses always may'),
+        layer_cache_mb: z.number().positive().default(10_240).describe('unused layers above this are deleted'),
+        max_layer_bytes: z
+          .number()
+          .int()
+          .positive()
+          .default(8 * 1024 ** 3),
+      })
+      .prefault({})
+      .describe('images that are run instead of droplets on a stack'),
     evacuation_bail_out_time_s: z.number().positive().default(600),
     status: z
       .strictObject({

@@ -4,17 +4,17 @@ import type { DeaConfig } from './config.ts';
 
 const MB = 1024 * 1024;
 
-/** The container of an instance: its droplet over the stack, its limits, its ports, and by whom it is known. */
+/** The container of an instance: its droplet over the stack, or its image alone, its limits, its ports, and by whom it is known. */
 export function containerRequest(
   start: StartMessage,
-  facts: { handle: string; layer: string; dea: string; settings: DeaConfig['instance'] },
+  facts: { handle: string; layers: string[]; dea: string; settings: DeaConfig['instance'] },
 ): CreateRequest {
   const { settings } = facts;
   const shares = Math.round(start.limits.mem / settings.memory_to_cpu_share_ratio);
   return {
     handle: facts.handle,
-    stack: start.stack,
-    layers: [facts.layer],
+    ...(!start.docker && { stack: start.stack }),
+    layers: facts.layers,
     limits: {
       memory_in_bytes: start.limits.mem * MB,
       disk_in_bytes: start.limits.disk * MB,

@@ -1,6 +1,7 @@
 import type { StartMessage } from '#contracts/dea.ts';
 import type { StagingMessage } from '#contracts/staging.ts';
 import type { PortMapping } from '#contracts/warden.ts';
+import type { ImageConfig } from './docker/image.ts';
 
 /** What only the DEA knows of an instance. Times in ms since the epoch. */
 export interface InstanceFacts {
@@ -38,7 +39,7 @@ const DATABASE_SCHEMES: Readonly<Record<string, string>> = {
  * The environment of an instance or task, as "K=V". The user's own variables win over the platform's groups and lose to what
  * the platform says of the instance. Source: dea_ng, running environment; newer names as Diego has them.
  */
-export function instanceEnvironment(start: StartMessage, facts: InstanceFacts): string[] {
+export function instanceEnvironment(start: StartMessage, facts: InstanceFacts, image?: ImageConfig): string[] {
   const [first] = facts.ports;
   const system: [string, string][] = [
     ['VCAP_APPLICATION', JSON.stringify(vcapApplication(start, facts))],
@@ -63,7 +64,10 @@ export function instanceEnvironment(start: StartMessage, facts: InstanceFacts): 
     );
   }
   if (first) system.push(['PORT', String(first.container_port)], ['VCAP_APP_PORT', String(first.container_port)]);
-  return merge([DEFAULTS, databaseUrl(start.vcap_services), start.env, system, HOME]);
+  const database = databaseUrl(start.vcap_services);
+  // Who is at home in an image, and where, is known from its own table of users.
+  if (image) return merge([DEFAULTS.slice(0, 1), pairsOf(image.Env ?? []), database, start.env, system]);
+  return merge([DEFAULTS, database, start.env, system, HOME]);
 }
 
 /** The environment of buildpacks while an app is staged: no port and no instance yet. */
@@ -120,6 +124,13 @@ function databaseUrl(vcap_services: Record<string, unknown>): [string, string][]
     }
   }
   return [];
+}
+
+function pairsOf(lines: readonly string[]): [string, string][] {
+  return lines.map((line): [string, string] => {
+    const at = line.indexOf('=');
+    return at < 0 ? [line, ''] : [line.slice(0, at), line.slice(at + 1)];
+  });
 }
 
 /** Later pairs win over earlier ones; a name that no process could have is left out. */

@@ -4,6 +4,7 @@ import type { Log } from '#kernel/log.ts';
 import type { ExitReason } from '#contracts/dea.ts';
 import type { WardenClient } from '#http/warden-client.ts';
 import type { DeaConfig } from './config.ts';
+import type { LayerCache } from './docker/layer-cache.ts';
 import type { DropletCache } from './droplet-cache.ts';
 import type { Instance } from './instance.ts';
 
@@ -19,6 +20,7 @@ export interface InstanceDependencies {
   settings: DeaConfig['instance'];
   warden: WardenClient;
   droplets: DropletCache;
+  images: LayerCache;
   emitter: LogEmitter;
   clock: Clock;
   log: Log;

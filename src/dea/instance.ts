@@ -9,9 +9,9 @@ import { watchHealth } from './health-watch.ts';
 import type { InstanceDependencies, InstanceExit } from './instance-dependencies.ts';
 import { InstanceLog } from './instance-log.ts';
 import { DeaRestarted, describeFailedStart, MissingStartCommand, sayable } from './instance-errors.ts';
-import { rejectionOf } from './rejection-of.ts';
+import { InstanceRoot } from './instance-root.ts';
 import { awaitEnd, followOutput, UNKNOWN_END } from './job-output.ts';
-import { launchArguments } from './launcher.ts';
+import { launchRequest } from './launcher.ts';
 import type { InstanceRecord } from './store.ts';
 
 /** How a life ends: by itself, by failing its check, by order, or before it began. */
@@ -36,12 +36,12 @@ export class Instance {
   readonly #need: InstanceDependencies;
   readonly #origin: 'start' | 'adopt';
   readonly #log: InstanceLog;
+  readonly #root: InstanceRoot;
   readonly #stopping = new AbortController();
   readonly #over = new AbortController();
   readonly #finished = Promise.withResolvers<void>();
   #stopReason: ExitReason = 'STOPPED';
   readonly #follows = new Map<string, Promise<void>>();
-  #hasLayer = false;
   #isLetGo = false;
 
   private constructor(record: InstanceRecord, need: InstanceDependencies, origin: 'start' | 'adopt') {
@@ -49,6 +49,7 @@ export class Instance {
     this.#origin = origin;
     this.#need = need;
     this.#log = new InstanceLog(record.start, need);
+    this.#root = new InstanceRoot(record.start, need);
   }
 
   /** An instance that is to be started now. */
@@ -69,8 +70,7 @@ export class Instance {
   /** One that was there before this process: its container may run on, or be gone. */
   static adopt(record: InstanceRecord, need: InstanceDependencies): Instance {
     const instance = new Instance(record, need, 'adopt');
-    need.droplets.hold(record.start.droplet_sha256);
-    instance.#hasLayer = true;
+    instance.#root.hold(record.image);
     if (record.state === 'STOPPING') instance.#stopping.abort();
     return instance;
   }
@@ -115,9 +115,10 @@ export class Instance {
 
   /** Of its processes, as "K=V"; known once its container is there. */
   environment(): string[] {
-    const { start, network, started_at_ms } = this.#record;
+    const { start, network, started_at_ms, image } = this.#record;
     const { container_ip = '', ports = [] } = network ?? {};
-    return instanceEnvironment(start, { host_ip: this.#need.dea.ip, container_ip, ports, started_at_ms });
+    const facts = { host_ip: this.#need.dea.ip, container_ip, ports, started_at_ms };
+    return instanceEnvironment(start, facts, image?.config);
   }
 
   describe(): HeartbeatInstance {
@@ -194,8 +195,9 @@ export class Instance {
     this.#log.cell(`Cell ${dea.id} creating container for instance ${start.instance}`);
     await this.#need.changed(this);
     if (start.start_command === '') throw new MissingStartCommand();
-    const layer = await this.#fetchDroplet();
-    const created = await this.#need.warden.create(containerRequest(start, { handle, layer, dea: dea.id, settings }));
+    const { layers, image } = await this.#root.acquire(AbortSignal.any([this.#stopping.signal, this.#over.signal]));
+    if (image) this.#record.image = image;
+    const created = await this.#need.warden.create(containerRequest(start, { handle, layers, dea: dea.id, settings }));
     this.#log.cell(`Cell ${dea.id} successfully created container for instance ${start.instance}`);
     this.#record.network = { host_ip: created.host_ip, container_ip: created.container_ip, ports: created.ports };
     await this.#need.changed(this); // whom it may reach is told before it asks
@@ -204,35 +206,17 @@ export class Instance {
     return await this.#run();
   }
 
-  /** Whoever stops an instance does not wait for a large droplet first. Errors: the signal's reason, those of the cache. */
-  async #fetchDroplet(): Promise<string> {
-    const { droplets } = this.#need;
-    const { droplet_sha256, droplet_uri } = this.start;
-    const fetching = droplets.acquire(droplet_sha256, droplet_uri);
-    const stopped = rejectionOf(AbortSignal.any([this.#stopping.signal, this.#over.signal]));
-    try {
-      const layer = await Promise.race([fetching, stopped]);
-      this.#hasLayer = true;
-      return layer;
-    } catch (error) {
-      if (this.#stopping.signal.aborted) fetching.then(() => droplets.release(droplet_sha256)).catch(() => {});
-      throw error;
-    }
-  }
-
   async #spawnAll(): Promise<void> {
-    const { start, handle } = this.#record;
+    const { start, handle, image } = this.#record;
     const env = this.environment();
     const jobs = [{ job_id: MAIN_JOB, command: start.start_command }];
     for (const [n, sidecar] of start.sidecars.entries())
       jobs.push({ job_id: `sidecar-${n}`, command: sidecar.command });
     for (const { job_id, command } of jobs) {
-      const args = launchArguments(command);
       await this.#need.warden.spawn(handle, {
-        args,
+        ...launchRequest(command, image?.config),
         env,
         job_id,
-        cwd: '/home/vcap',
         rlimits: { nofile: start.limits.fds },
       });
       this.#record.log_offsets[job_id] = 0;
@@ -355,7 +339,7 @@ export class Instance {
   }
 
   async #clearAway(isStopped: boolean, result: JobResult | undefined): Promise<void> {
-    const { dea, clock, droplets, warden } = this.#need;
+    const { dea, clock, warden } = this.#need;
     const { start, handle, network } = this.#record;
     // Sidecars, and what fails its check, run on until they are killed; only then has their output an end.
     if (network && !isStopped) await warden.stop(handle, { kill: true }).catch(() => {});
@@ -365,7 +349,7 @@ export class Instance {
     this.#log.cell(`Cell ${dea.id} destroying container for instance ${start.instance}`);
     await destroyContainer(this.#need, handle);
     this.#log.cell(`Cell ${dea.id} successfully destroyed container for instance ${start.instance}`);
-    if (this.#hasLayer) droplets.release(start.droplet_sha256);
+    this.#root.release();
   }
 
   #endpoint(): Endpoint | undefined {

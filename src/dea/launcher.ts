@@ -1,3 +1,5 @@
+import { type ImageConfig, imageLaunch } from './docker/image.ts';
+
 /**
  * How a process of an app begins, as Cloud Foundry's launcher has it: the scripts of the buildpacks, then those of the app,
  * then its `.profile`, all in the shell that becomes the start command.
@@ -22,6 +24,15 @@ exec bash -c "$1"
 /** What warden is asked to spawn for a start command; runs in /home/vcap/app. */
 export function launchArguments(command: string): string[] {
   return ['/bin/bash', '-c', LAUNCH, 'launch', command];
+}
+
+/** The same with where and as whom it begins: as the image says, where there is one. */
+export function launchRequest(
+  command: string,
+  image: ImageConfig | undefined,
+): { args: string[]; cwd: string; user: string } {
+  if (image) return imageLaunch(image, command);
+  return { args: launchArguments(command), cwd: '/home/vcap', user: 'vcap' };
 }
 
 /**

@@ -34,7 +34,7 @@ export async function start(config: DeaConfig, { log, clock }: ComponentContext)
   const warden = stack.use(new WardenClient({ socket_path: config.warden_socket }));
   const tags = { origin: 'dea', deployment: 'ingot', job: 'dea', index: dea.id, ip: dea.ip };
   const emitter = stack.use(new LogEmitter({ publisher: bus, tags }));
-  const { droplets, buildpacks, reap } = await openCaches(config, { clock, log });
+  const { droplets, buildpacks, images, reap } = await openCaches(config, { clock, log, warden });
   const capacity = Capacity.of(config.resources);
   const store = stack.use(new Store(base_dir, () => ({ instances: cell.records, reports: reports.pending })));
   const save = async (): Promise<void> => await store.save();
@@ -47,7 +47,7 @@ export async function start(config: DeaConfig, { log, clock }: ComponentContext)
   const shared = { warden, clock, log, emitter };
   const usage: ConstructorParameters<typeof Cell>[0]['usage'] = (instances) =>
     new UsageSampler({ ...shared, instances, stats_s: intervals.stats_s });
-  const instances = { ...shared, dea, settings: config.instance, droplets };
+  const instances = { ...shared, dea, settings: config.instance, droplets, images };
   const cell: Cell = stack.use(
     new Cell({ config, dea, bus, clock, log, capacity, routes, discovery, reports, save, instances, usage }),
   );

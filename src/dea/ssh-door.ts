@@ -179,12 +179,14 @@ function attachRequest(instance: Instance, wanted: z.output<typeof ShellRequest>
   };
   for (const pair of instance.environment()) set(pair);
   for (const [name, value] of wanted.env) if (!/[=\0]/.test(name) && !value.includes('\0')) env.set(name, value);
-  env.set('HOME', HOME);
+  const image = instance.record.image?.config;
+  if (!image) env.set('HOME', HOME);
   if (wanted.tty) env.set('TERM', wanted.tty.term);
   return {
     args: sessionArguments(wanted.what),
     env: [...env].map(([name, value]) => `${name}=${value}`),
-    cwd: HOME,
+    cwd: image ? image.WorkingDir || '/' : HOME,
+    ...(image && { user: image.User || 'root' }),
     rlimits: { nofile: instance.start.limits.fds },
     ...(wanted.tty && { tty: { columns: wanted.tty.columns, rows: wanted.tty.rows } }),
   };

@@ -7,6 +7,7 @@ import { TaskResult } from '#contracts/cloud-controller.ts';
 import { StagingResult } from '#contracts/staging.ts';
 import { PortMapping } from '#contracts/warden.ts';
 import { systemErrorCode } from '#kernel/errors.ts';
+import { StagedImage } from './docker/image.ts';
 
 /** All that it takes to find an instance again after this process was killed. */
 export const InstanceRecord = z.object({
@@ -16,6 +17,7 @@ export const InstanceRecord = z.object({
   handle: z.string(),
   /** Set once the container is there. */
   network: z.object({ host_ip: z.string(), container_ip: z.string(), ports: z.array(PortMapping) }).optional(),
+  image: StagedImage.optional().describe('what its root file system is, when that is no stack'),
   started_at_ms: z.number(),
   is_ready: z.boolean().describe('false only while a readiness check fails'),
   /** Where each job's output goes on, by job id; a job is here from the moment it is asked for. */

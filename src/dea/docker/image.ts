@@ -48,3 +48,10 @@ export function imagePorts({ ExposedPorts }: ImageConfig): number[] {
   });
   return [...new Set(ports)].sort((a, b) => a - b);
 }
+
+/** How a command begins in an image: the image's own as it says it, without a shell, which it need not have. */
+export function imageLaunch(config: ImageConfig, command: string): { args: string[]; cwd: string; user: string } {
+  const isOwn = command === '' || command === imageCommand(config);
+  const args = isOwn ? imageArguments(config) : ['/bin/sh', '-c', command];
+  return { args, cwd: config.WorkingDir || '/', user: config.User || 'root' };
+}

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { isIP } from 'node:net';
 import { Readable } from 'node:stream';
 import { z } from 'zod';
+import type { DockerImage } from '#contracts/dea.ts';
 import { describeError } from '#kernel/errors.ts';
 import { DigestMismatch } from '../download.ts';
 import { Digest, ImageConfig, type ImageLayer, type StagedImage } from './image.ts';
@@ -11,6 +12,11 @@ import { type ImageName, parseImageName } from './image-name.ts';
 export interface RegistryLogin {
   username: string;
   password: string;
+}
+
+/** Undefined for images that anybody may have. */
+export function loginOf({ username, password }: DockerImage): RegistryLogin | undefined {
+  return username === undefined || password === undefined ? undefined : { username, password };
 }
 
 const MANIFESTS = [

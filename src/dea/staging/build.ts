@@ -21,6 +21,7 @@ import { destroyContainer } from '../destroy-container.ts';
 import { download, DownloadFailed } from '../download.ts';
 import { stagingEnvironment } from '../environment.ts';
 import { awaitEnd, followOutput } from '../job-output.ts';
+import { upload } from '../upload.ts';
 import { byteSize } from './byte-size.ts';
 import type { BuildpackCache } from './buildpack-cache.ts';
 import { readBuildResult, stagingInfo, type BuildResult } from './build-result.ts';
@@ -41,6 +42,7 @@ export interface BuildDependencies {
 }
 
 export interface StagedDroplet extends BuildResult {
+  execution_metadata: string;
   sha256: string;
   size: number;
 }
@@ -85,7 +87,7 @@ export class Build {
       const droplet = await this.#upload(result);
       say('Staging complete');
       say(`Staging took ${this.phases.summary()}`);
-      return { ...result, ...droplet };
+      return { ...result, ...droplet, execution_metadata: '' };
     } finally {
       for (const buildpack of held) this.#need.buildpacks.release(buildpack);
       await this.#clearAway();
@@ -293,15 +295,7 @@ export class Build {
   async #put(uri: string, path: string, what: string): Promise<void> {
     await this.#retrying(async () => {
       const body = await openAsBlob(path, { type: 'application/octet-stream' });
-      const response = await fetch(uri, { method: 'PUT', body, signal: this.#signal }).catch((error: unknown) => {
-        this.#signal.throwIfAborted();
-        throw new DownloadFailed(`could not upload the ${what}`, false, { cause: error });
-      });
-      await response.body?.cancel();
-      if (!response.ok) {
-        const is_final = response.status >= 400 && response.status < 500 && response.status !== 429;
-        throw new DownloadFailed(`could not upload the ${what}: status ${response.status}`, is_final);
-      }
+      await upload(uri, body, { what, signal: this.#signal });
     }).catch((error: unknown) => {
       throw this.#failed(`the ${what} could not be uploaded`, error);
     });

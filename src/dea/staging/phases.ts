@@ -3,6 +3,7 @@ import type { Clock } from '#kernel/clock.ts';
 /** Names as the user reads them when one of them takes too long. */
 export type Phase =
   | 'creating the container'
+  | 'looking up the image'
   | 'downloading buildpacks'
   | 'downloading the app package'
   | 'running the buildpacks'

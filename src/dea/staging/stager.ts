@@ -5,6 +5,7 @@ import type { StagingMessage, StagingResult } from '#contracts/staging.ts';
 import { AppError, describeError } from '#kernel/errors.ts';
 import type { Capacity } from '../capacity.ts';
 import { destroyContainer } from '../destroy-container.ts';
+import { ImageBuild } from '../docker/image-build.ts';
 import type { Reports } from '../reports.ts';
 import { Build, stagingHandle, type BuildDependencies } from './build.ts';
 import { StagingFailed } from './staging-error.ts';
@@ -130,13 +131,17 @@ export class Stager implements AsyncDisposable {
       await this.#turn(abort.signal);
       const timeout_s = Math.min(message.timeout_s, config.staging.max_staging_duration_s);
       timer = setTimeout(() => abort.abort(new TimeExpired()), timeout_s * 1000);
-      const build = new Build(message, { ...this.#options, work_dir, say }, abort.signal);
+      const need = { ...this.#options, work_dir, say };
+      const { docker } = message;
+      const build = docker
+        ? new ImageBuild({ message, docker }, need, abort.signal)
+        : new Build(message, need, abort.signal);
       log.info(
         { task_id: message.task_id, app: message.app, queued_ms: Math.round(clock.monotonic() - queued_ms) },
         'staging begun',
       );
       try {
-        const { sha256, size, process_types, buildpacks } = await build.run();
+        const { sha256, size, process_types, buildpacks, execution_metadata } = await build.run();
         result = {
           outcome: 'staged',
           dea,
@@ -144,7 +149,7 @@ export class Stager implements AsyncDisposable {
           droplet_size: size,
           process_types,
           buildpacks,
-          execution_metadata: '',
+          execution_metadata,
         };
       } catch (error) {
         throw abort.signal.reason instanceof TimeExpired
