@@ -289,8 +289,9 @@ export class FakeDea implements AsyncDisposable {
       await this.#post(path, failed(this.stagingError.code, this.stagingError.message));
       return;
     }
-    const bits = Buffer.from(await (await fetch(message.package_uri)).arrayBuffer());
-    if (sha256(bits) !== message.package_sha256) {
+    const isImage = message.docker !== undefined;
+    const bits = isImage ? Buffer.from('image') : Buffer.from(await (await fetch(message.package_uri)).arrayBuffer());
+    if (!isImage && sha256(bits) !== message.package_sha256) {
       await this.#post(path, failed('StagingError', 'the package is not what was promised'));
       return;
     }
@@ -307,8 +308,10 @@ export class FakeDea implements AsyncDisposable {
       droplet_sha256: sha256(droplet),
       droplet_size: droplet.length,
       process_types: this.#options.process_types,
-      buildpacks: [{ key: buildpack?.key ?? '', name: buildpack?.name ?? '', detect_output: 'fake', version: '1.0.0' }],
-      execution_metadata: '',
+      buildpacks: buildpack
+        ? [{ key: buildpack.key, name: buildpack.name, detect_output: 'fake', version: '1.0.0' }]
+        : [],
+      execution_metadata: isImage ? JSON.stringify({ ports: [{ Port: 9000, Protocol: 'tcp' }] }) : '',
     } satisfies StagingResult);
   }
 

@@ -148,9 +148,9 @@ export async function createApp(
 ): Promise<FoundApp> {
   const { config } = deps;
   const { type: lifecycle_type = 'buildpack', data } = wanted.lifecycle ?? {};
-  if (lifecycle_type !== 'buildpack') {
-    throw unprocessable(`Lifecycle type '${lifecycle_type}' is not supported by this platform`);
-  }
+  if (lifecycle_type === 'cnb') throw unprocessable(`Lifecycle type 'cnb' is not supported by this platform`);
+  const isDocker = lifecycle_type === 'docker';
+  if (isDocker) refuseBuildpackData(data);
   await checkStack(trx, data?.stack ?? null);
   await checkBuildpacks(trx, data?.buildpacks ?? []);
   const row = await insertApp(trx, {
@@ -158,7 +158,7 @@ export async function createApp(
     space_guid: wanted.space_guid,
     lifecycle_type,
     buildpacks: data?.buildpacks ?? [],
-    stack: data?.stack ?? config.default_stack,
+    stack: isDocker ? null : (data?.stack ?? config.default_stack),
     environment_variables: mergeEnvironment({}, wanted.environment_variables ?? {}),
     metadata: metadataColumns(undefined, wanted.metadata),
   });
@@ -167,6 +167,12 @@ export async function createApp(
   if (!app) throw unprocessable('Invalid space. Ensure that the space exists and you have access to it.');
   await recordAppEvent(trx, app, wanted.caller.actor, { what: 'create', data: { request: { name: wanted.name } } });
   return app;
+}
+
+/** Errors: 422: an image has neither. */
+export function refuseBuildpackData(data: LifecycleUpdate['data'] | undefined): void {
+  if (data?.buildpacks?.length || data?.stack != null)
+    throw unprocessable('Lifecycle data of docker apps has no buildpacks and no stack');
 }
 
 async function lifecycleColumns(
@@ -180,6 +186,10 @@ async function lifecycleColumns(
   if (!update) return {};
   if (update.type !== undefined && update.type !== current.lifecycle_type) {
     throw unprocessable('Lifecycle type cannot be changed');
+  }
+  if (current.lifecycle_type === 'docker') {
+    refuseBuildpackData(update.data);
+    return {};
   }
   const { buildpacks, stack } = update.data;
   if (stack !== undefined) await checkStack(trx, stack);

@@ -6,6 +6,7 @@ import { CfError, unprocessable } from '#contracts/cf-errors.ts';
 import { isUniqueViolation } from '#db/database.ts';
 import { seeApp } from '../apps/policy.ts';
 import { checkBuildpacks, checkStack } from '../apps/lifecycle-data.ts';
+import { refuseBuildpackData } from '../apps/endpoints.ts';
 import { recordAppEvent } from '../apps/lifecycle.ts';
 import { presentLifecycle } from '../apps/presenter.ts';
 import { findApp, type FoundApp } from '../apps/store.ts';
@@ -17,6 +18,7 @@ import { type ListSpec, parseList } from '../api/list.ts';
 import { metadataColumns, MetadataUpdate } from '../api/metadata.ts';
 import { inTransaction } from '../api/statement-store.ts';
 import type { Deps } from '../deps.ts';
+import { requireFeature } from '../feature-flags/store.ts';
 import { findPackage } from '../packages/store.ts';
 import { MAX_INTEGER } from '../processes/schema.ts';
 import { findProcessOfType } from '../processes/store.ts';
@@ -106,6 +108,7 @@ export function registerBuildEndpoints(server: FastifyInstance, deps: Deps): voi
     if (bits.state !== 'READY') {
       throw new CfError('InvalidRequest', 'Bad request: Cannot stage package whose state is not ready.');
     }
+    if (bits.type === 'docker') await requireFeature(db, 'diego_docker', caller);
     const app = await findApp(db, bits.app_guid);
     if (!app) throw unprocessable('Unable to use package. Ensure that the package exists and you have access to it.');
     const build = await createBuild(deps, { app, caller, package_guid: bits.guid }, wanted);
@@ -140,7 +143,9 @@ async function createBuild(
   const lifecycle_type = wanted.lifecycle?.type ?? app.lifecycle_type;
   if (lifecycle_type !== app.lifecycle_type) throw unprocessable('Lifecycle type must be the same as that of the app');
   const buildpacks = data?.buildpacks ?? app.buildpacks;
-  const stack = data?.stack ?? app.stack ?? config.default_stack;
+  const isDocker = lifecycle_type === 'docker';
+  if (isDocker) refuseBuildpackData(data);
+  const stack = isDocker ? null : (data?.stack ?? app.stack ?? config.default_stack);
   await checkStack(db, stack);
   await checkBuildpacks(db, buildpacks);
   const web = await findProcessOfType(db, app.guid, 'web');

@@ -2,7 +2,10 @@ import { CfError } from '#contracts/cf-errors.ts';
 import type { Caller } from '../api/caller.ts';
 import type { Db } from '../tables.ts';
 
-/** All flags and their defaults. Source: Cloud Foundry's v3 documentation, "List of feature flags". */
+/**
+ * All flags and their defaults. Source: Cloud Foundry's v3 documentation, "List of feature flags"; but `diego_docker` is on, since an
+ * image runs in a container like any app, in a user namespace of its own, and whoever pushes one expects it to run.
+ */
 export const FEATURE_FLAGS = {
   user_org_creation: false,
   private_domain_creation: true,
@@ -10,7 +13,7 @@ export const FEATURE_FLAGS = {
   app_scaling: true,
   route_creation: true,
   service_instance_creation: true,
-  diego_docker: false,
+  diego_docker: true,
   diego_cnb: false,
   set_roles_by_username: true,
   unset_roles_by_username: true,

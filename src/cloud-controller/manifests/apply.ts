@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { sql } from 'kysely';
 import { CfError, unprocessable } from '#contracts/cf-errors.ts';
-import { createApp } from '../apps/endpoints.ts';
+import { createApp, refuseBuildpackData } from '../apps/endpoints.ts';
 import { checkBuildpacks, checkStack } from '../apps/lifecycle-data.ts';
 import { recordAppEvent } from '../apps/lifecycle.ts';
 import { mergeEnvironment } from '../apps/schema.ts';
@@ -80,7 +80,10 @@ async function applyApp(trx: Trx, wanted: ManifestApp, context: ApplyContext): P
     (await createApp(trx, deps, {
       name: wanted.name,
       space_guid: space.guid,
-      lifecycle: { type: 'buildpack', data: { buildpacks: wanted.buildpacks, stack: wanted.stack } },
+      lifecycle: {
+        type: wanted.lifecycle_type ?? 'buildpack',
+        data: { buildpacks: wanted.buildpacks, stack: wanted.stack },
+      },
       caller,
     }));
   await applySettings(trx, app, wanted);
@@ -100,6 +103,9 @@ async function applyApp(trx: Trx, wanted: ManifestApp, context: ApplyContext): P
 async function applySettings(trx: Trx, app: FoundApp, wanted: ManifestApp): Promise<void> {
   const unknown = Object.keys(wanted.features ?? {}).find((name) => !isAppFeature(name));
   if (unknown !== undefined) throw unprocessable(`Features '${unknown}' is not a valid app feature`);
+  if (wanted.lifecycle_type !== undefined && wanted.lifecycle_type !== app.lifecycle_type)
+    throw unprocessable('Lifecycle type cannot be changed');
+  if (app.lifecycle_type === 'docker') refuseBuildpackData(wanted);
   if (wanted.stack !== undefined) await checkStack(trx, wanted.stack);
   if (wanted.buildpacks) await checkBuildpacks(trx, wanted.buildpacks);
   await updateApp(trx, app.guid, {

@@ -10,10 +10,11 @@ type Tree = Record<string, unknown>;
 
 /** An app as the manifest that would make it. */
 export async function generateManifest(db: Db, app: FoundApp): Promise<Tree> {
-  const [processes, sidecars, routes] = await Promise.all([
+  const [processes, sidecars, routes, docker] = await Promise.all([
     processesOfApp(db, app.guid),
     sidecarsOf(db, app.guid),
     routesOf(db, app.guid),
+    dockerOf(db, app),
   ]);
   const metadata = {
     ...(Object.keys(app.labels).length > 0 && { labels: app.labels }),
@@ -22,7 +23,7 @@ export async function generateManifest(db: Db, app: FoundApp): Promise<Tree> {
   return {
     name: app.name,
     ...(app.buildpacks.length > 0 && { buildpacks: app.buildpacks }),
-    stack: app.stack,
+    ...(app.lifecycle_type === 'docker' ? { lifecycle: 'docker', ...(docker && { docker }) } : { stack: app.stack }),
     ...(Object.keys(app.environment_variables).length > 0 && { env: app.environment_variables }),
     ...(Object.keys(metadata).length > 0 && { metadata }),
     ...(routes.length > 0 && { routes }),
@@ -37,6 +38,18 @@ export async function generateManifest(db: Db, app: FoundApp): Promise<Tree> {
       })),
     }),
   };
+}
+
+/** The image that it runs; its password is in no manifest. */
+async function dockerOf(db: Db, app: FoundApp): Promise<Tree | undefined> {
+  if (app.lifecycle_type !== 'docker' || app.droplet_guid === null) return undefined;
+  const row = await db
+    .selectFrom('droplets')
+    .leftJoin('packages', 'packages.guid', 'droplets.package_guid')
+    .select(['droplets.image', 'packages.docker_username as username'])
+    .where('droplets.guid', '=', app.droplet_guid)
+    .executeTakeFirst();
+  return row && { image: row.image, ...(row.username !== null && { username: row.username }) };
 }
 
 async function routesOf(db: Db, app_guid: string): Promise<Tree[]> {

@@ -158,7 +158,8 @@ applications:
       422,
       /Service instance 'db' not found/,
     ],
-    ['docker', 'applications: [{ name: x, docker: { image: y } }]', 422, /not supported/],
+    ['docker', 'applications: [{ name: x, docker: { image: y }, buildpacks: [a] }]', 422, /both buildpack/],
+    ['cnb', 'applications: [{ name: x, lifecycle: cnb }]', 422, /not supported/],
     ['a NUL in a name', 'applications: [{ name: "x\\0y" }]', 422, /./],
     ['a NUL in a variable', 'applications: [{ name: x, env: { A: "b\\0c" } }]', 422, /./],
   ];

@@ -37,6 +37,8 @@ export interface ManifestService {
 }
 export interface ManifestApp {
   name: string;
+  /** Of a new app; one that is there keeps its own. */
+  lifecycle_type?: 'buildpack' | 'docker';
   buildpacks?: string[];
   stack?: string;
   env?: Record<string, string | number | boolean | null>;
@@ -96,7 +98,12 @@ type ProcessFields = z.output<typeof ProcessFields>;
 const AppFields = ProcessFields.extend({
   name: Text.refine((name) => name.trim() !== '' && name.length <= 255, { error: "Name can't be blank" }),
   lifecycle: z.enum(['buildpack', 'docker', 'cnb']).optional(),
-  docker: z.unknown().optional(),
+  docker: z
+    .object(
+      { image: z.string().min(1), username: z.string().optional(), password: z.string().optional() },
+      { error: 'Docker must be an object with an image' },
+    )
+    .optional(),
   buildpack: z.string().nullable().optional(),
   buildpacks: z.array(z.string()).optional(),
   stack: z.string().nullable().optional(),
@@ -222,8 +229,11 @@ function faultsOf(app: AppFields): string[] {
     const fault = environmentFault(name);
     if (fault !== undefined) faults.push(fault.replace('environment_variables', 'Env'));
   }
-  if (app.docker !== undefined || (app.lifecycle !== undefined && app.lifecycle !== 'buildpack')) {
-    faults.push(`Lifecycle '${app.lifecycle ?? 'docker'}' is not supported by this platform`);
+  if (app.lifecycle === 'cnb') faults.push("Lifecycle 'cnb' is not supported by this platform");
+  if (app.docker !== undefined) {
+    if (app.lifecycle === 'buildpack') faults.push('Docker is there and the lifecycle is buildpack');
+    if (app.buildpack != null || app.buildpacks?.length)
+      faults.push('Cannot specify both buildpack(s) and docker keys');
   }
   if (app.buildpack != null && (app.buildpacks?.length ?? 0) > 0) {
     faults.push('Buildpack and Buildpacks fields cannot be used together.');
@@ -241,8 +251,10 @@ function normalize(app: AppFields): ManifestApp {
   const hasWeb = listed.some((process) => process.type === 'web');
   const isWebSaid = Object.keys(web).length > 1;
   const buildpacks = buildpacksOf(app);
+  const lifecycle_type = app.docker === undefined ? app.lifecycle : 'docker';
   return {
     name: app.name,
+    ...(lifecycle_type !== undefined && lifecycle_type !== 'cnb' && { lifecycle_type }),
     no_route: app['no-route'] ?? false,
     random_route: app['random-route'] ?? false,
     default_route: app['default-route'] ?? false,

@@ -13,6 +13,8 @@ import { metadataColumns, MetadataUpdate } from '../api/metadata.ts';
 import { inTransaction } from '../api/statement-store.ts';
 import type { Deps } from '../deps.ts';
 import type { PackageRow } from '../tables-apps.ts';
+import { requireFeature } from '../feature-flags/store.ts';
+import { copiedDockerColumns, dockerColumns, type DockerColumns } from './docker.ts';
 import { seePackage } from './policy.ts';
 import { presentPackage } from './presenter.ts';
 import { findPackage, type FoundPackage, listPackages, updatePackage } from './store.ts';
@@ -37,7 +39,7 @@ const CopyPackage = z.strictObject({ relationships: Relationships });
 const UpdatePackage = z.strictObject({ metadata: MetadataUpdate.optional() });
 
 export function registerPackageEndpoints(server: FastifyInstance, deps: Deps): void {
-  const { db, links, jobs, operations, apps } = deps;
+  const { db, links, jobs, operations, apps, vault } = deps;
 
   server.get('/v3/packages', { config: { list: PACKAGE_LIST } }, async (request) => {
     const query = parseList(request, PACKAGE_LIST);
@@ -70,9 +72,15 @@ export function registerPackageEndpoints(server: FastifyInstance, deps: Deps): v
       }
       const wanted = parseBody(CreatePackage, body);
       const app = await writableApp(deps, caller, wanted.relationships.app.data.guid);
-      if (wanted.type === 'docker') throw unprocessable('Docker packages are not supported by this platform.');
+      const guid = randomUUID();
+      const isDocker = wanted.type === 'docker';
+      if (isDocker) await requireFeature(db, 'diego_docker', caller);
+      if (isDocker !== (app.lifecycle_type === 'docker'))
+        throw unprocessable(`Cannot create a package of the type ${wanted.type} for a ${app.lifecycle_type} app.`);
+      const docker = isDocker ? dockerColumns(vault, guid, wanted.data) : undefined;
       const created = await inTransaction(db, async (trx) => {
-        const row = await insertPackage(trx, { app_guid: app.guid, state: 'AWAITING_UPLOAD' }, wanted.metadata);
+        const state = isDocker ? 'READY' : 'AWAITING_UPLOAD';
+        const row = await insertPackage(trx, { guid, app_guid: app.guid, state, docker }, wanted.metadata);
         await recordAppEvent(trx, app, caller.actor, { what: 'package.create', data: { package_guid: row.guid } });
         return row;
       });
@@ -139,6 +147,7 @@ export async function insertPackage(
     state: PackageRow['state'];
     sha256?: string | null;
     size_in_bytes?: number | null;
+    docker?: DockerColumns | undefined;
   },
   metadata?: MetadataUpdate,
 ): Promise<PackageRow> {
@@ -147,14 +156,12 @@ export async function insertPackage(
     .values({
       guid: row.guid ?? randomUUID(),
       app_guid: row.app_guid,
-      type: 'bits',
+      type: row.docker ? 'docker' : 'bits',
       state: row.state,
       error: null,
       sha256: row.sha256 ?? null,
       size_in_bytes: row.size_in_bytes ?? null,
-      docker_image: null,
-      docker_username: null,
-      docker_password: null,
+      ...(row.docker ?? { docker_image: null, docker_username: null, docker_password: null }),
       ...metadataColumns(undefined, metadata),
     })
     .returningAll()
@@ -167,12 +174,13 @@ async function copyPackage(
   { source, app, caller }: { source: FoundPackage; app: FoundApp; caller: Caller },
 ): Promise<PackageRow> {
   if (source.state !== 'READY') throw unprocessable('Source package is not ready');
-  const { db, apps } = deps;
+  const { db, apps, vault } = deps;
   const guid = randomUUID();
-  await apps.blobs.copy({ bucket: 'cc-packages', key: source.guid }, { bucket: 'cc-packages', key: guid });
+  const docker = source.type === 'docker' ? copiedDockerColumns(vault, guid, source) : undefined;
+  if (!docker) await apps.blobs.copy({ bucket: 'cc-packages', key: source.guid }, { bucket: 'cc-packages', key: guid });
   return await inTransaction(db, async (trx) => {
     const { sha256, size_in_bytes } = source;
-    const row = await insertPackage(trx, { guid, app_guid: app.guid, state: 'READY', sha256, size_in_bytes });
+    const row = await insertPackage(trx, { guid, app_guid: app.guid, state: 'READY', sha256, size_in_bytes, docker });
     await recordAppEvent(trx, app, caller.actor, {
       what: 'package.create',
       data: { package_guid: guid, request: { source_guid: source.guid } },

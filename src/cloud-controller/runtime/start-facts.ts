@@ -1,6 +1,7 @@
-import type { EgressRule } from '#contracts/dea.ts';
+import type { DockerImage, EgressRule } from '#contracts/dea.ts';
 import type { Db } from '../tables.ts';
 import { sql } from 'kysely';
+import { loadDocker } from '../packages/docker.ts';
 import { loadVcapServices } from '../service-credential-bindings/vcap-services.ts';
 import type { Vault } from '../service-secrets/vault.ts';
 import type { DropletRow, ProcessRow, StartedAs } from '../tables-apps.ts';
@@ -20,7 +21,8 @@ export interface RouteToApp {
   /** of an internal domain: a name for containers, and nothing to the router */
   is_internal: boolean;
   process_type: string;
-  port: number;
+  /** unless it is left to the app */
+  port: number | undefined;
   loadbalancing: 'round-robin' | 'least-connection' | undefined;
   /** Of the service that the route is bound to. */
   route_service_url: string | undefined;
@@ -33,6 +35,7 @@ export interface StartFacts {
   started_as: StartedAs;
   droplet: DropletRow & { sha256: string };
   stack: string;
+  docker: DockerImage | undefined;
   routes: RouteToApp[];
   group_variables: Record<string, string>;
   egress_rules: EgressRule[];
@@ -61,7 +64,8 @@ export async function loadStartFacts(
   if (!app || !droplet || droplet.sha256 === null) return undefined;
   const { sha256 } = droplet;
   const stack = droplet.stack ?? default_stack;
-  const places = { app, process, started_as, droplet: { ...droplet, sha256 }, stack };
+  const docker = await loadDocker(db, vault, droplet);
+  const places = { app, process, started_as, droplet: { ...droplet, sha256 }, stack, docker };
   return { ...places, routes, group_variables, egress_rules, vcap_services };
 }
 
@@ -114,7 +118,7 @@ export async function loadRoutes(db: Db, app_guid: string): Promise<RouteToApp[]
     const rest = row.route_port === null ? row.path : `:${row.route_port}`;
     const uri = `${host}${rest}`.toLowerCase();
     const route_service_url = row.route_service_url || undefined;
-    return { uri, is_internal, process_type, port: row.port ?? DEFAULT_PORT, loadbalancing, route_service_url };
+    return { uri, is_internal, process_type, port: row.port ?? undefined, loadbalancing, route_service_url };
   });
 }
 
@@ -139,10 +143,10 @@ export async function loadEgressRules(db: Db, app_guid: string, phase: 'running'
 }
 
 /** The container's ports that the host opens: those that the router's routes lead to, and for web always one, which is `PORT`. */
-export function portsOf(process_type: string, routes: readonly RouteToApp[]): number[] {
+export function portsOf(process_type: string, routes: readonly RouteToApp[], own_port = DEFAULT_PORT): number[] {
   const ports = routes
     .filter((route) => route.process_type === process_type && !route.is_internal)
-    .map((route) => route.port);
-  const all = process_type === 'web' && ports.length === 0 ? [DEFAULT_PORT] : ports;
+    .map((route) => route.port ?? own_port);
+  const all = process_type === 'web' && ports.length === 0 ? [own_port] : ports;
   return [...new Set(all)];
 }

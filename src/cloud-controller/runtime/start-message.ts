@@ -1,4 +1,5 @@
 import type { HealthCheck, StartMessage } from '#contracts/dea.ts';
+import { exposedPort } from '../packages/docker.ts';
 import type { ProcessHealthCheck } from '../tables-apps.ts';
 import { type AppInSpace, portsOf, type RouteToApp, type StartFacts } from './start-facts.ts';
 
@@ -35,10 +36,11 @@ export function startMessage(
     droplet_guid: droplet.guid,
     droplet_uri: urls.droplet_uri,
     droplet_sha256: droplet.sha256,
+    ...(facts.docker && { docker: facts.docker }),
     start_command: as.command,
     uris,
     internal_uris,
-    ports: portsOf(process.type, facts.routes),
+    ports: portsOf(process.type, facts.routes, exposedPort(droplet.execution_metadata)),
     limits: {
       mem: as.memory_in_mb,
       disk: as.disk_in_mb,

@@ -64,6 +64,11 @@ async function insertStagedDroplet(trx: Trx, build: BuildRow, result: Staged): P
     version: used.version,
     buildpack_name: withoutCredentials(used.name),
   }));
+  const row = await trx
+    .selectFrom('packages')
+    .select('docker_image')
+    .where('guid', '=', build.package_guid)
+    .executeTakeFirst();
   await trx
     .insertInto('droplets')
     .values({
@@ -76,7 +81,7 @@ async function insertStagedDroplet(trx: Trx, build: BuildRow, result: Staged): P
       lifecycle_type: build.lifecycle_type,
       buildpacks: JSON.stringify(buildpacks),
       stack: build.stack,
-      image: null,
+      image: row?.docker_image ?? null,
       process_types: JSON.stringify(result.process_types),
       execution_metadata: result.execution_metadata,
       sha256: result.droplet_sha256,

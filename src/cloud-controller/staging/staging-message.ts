@@ -1,5 +1,6 @@
 import type { StagingBuildpack, StagingMessage } from '#contracts/staging.ts';
 import type { BlobUrlSigner } from '#blobs/signed-url.ts';
+import { dockerOf } from '../packages/docker.ts';
 import { buildpackBlobKey } from './buildpack-blob-key.ts';
 import type { CloudControllerConfig } from '../config.ts';
 import { findAppInSpace, loadEgressRules, loadRoutes, loadVariableGroup } from '../runtime/start-facts.ts';
@@ -30,14 +31,15 @@ export async function makeStagingOrder(build: BuildRow, sources: StagingSources)
     db.selectFrom('packages').selectAll().where('guid', '=', build.package_guid).executeTakeFirst(),
   ]);
   if (!app || !row) return { impossible: 'StagingError - the app is gone' };
-  if (!bits || bits.state !== 'READY' || bits.sha256 === null) {
+  const docker = bits && dockerOf(vault, bits);
+  if (!bits || bits.state !== 'READY' || (bits.sha256 === null && !docker)) {
     return { impossible: 'StagingError - the package is gone' };
   }
   const [groups, routes, rules, buildpacks, vcap_services] = await Promise.all([
     loadVariableGroup(db, 'staging'),
     loadRoutes(db, build.app_guid),
     loadEgressRules(db, build.app_guid, 'staging'),
-    resolveBuildpacks(build, sources),
+    docker ? { list: [], detect: false } : resolveBuildpacks(build, sources),
     loadVcapServices(db, vault, build.app_guid),
   ]);
   if ('impossible' in buildpacks) return buildpacks;
@@ -65,11 +67,14 @@ export async function makeStagingOrder(build: BuildRow, sources: StagingSources)
       organization_name: app.organization_name,
       task_id: build.guid,
       stack,
-      package_uri: url('GET', 'cc-packages', bits.guid),
-      package_sha256: bits.sha256,
+      ...(docker && { docker }),
+      package_uri: docker ? '' : url('GET', 'cc-packages', bits.guid),
+      package_sha256: bits.sha256 ?? '',
       droplet_upload_uri: url('PUT', 'cc-droplets', build.droplet_guid ?? build.guid),
-      cache_download_uri: url('GET', 'cc-droplets', cache),
-      cache_upload_uri: url('PUT', 'cc-droplets', cache),
+      ...(!docker && {
+        cache_download_uri: url('GET', 'cc-droplets', cache),
+        cache_upload_uri: url('PUT', 'cc-droplets', cache),
+      }),
       buildpacks: buildpacks.list,
       detect: buildpacks.detect,
       ...(web?.command != null && { start_command: web.command }),

@@ -8,6 +8,7 @@ import type { CloudControllerConfig } from '../config.ts';
 import type { AdvertPool } from '../placement/advert-pool.ts';
 import type { Dispatcher } from '../runtime/dispatcher.ts';
 import type { InstanceTracker } from '../runtime/instance-tracker.ts';
+import { loadDocker } from '../packages/docker.ts';
 import { findAppInSpace, loadEgressRules, loadVariableGroup } from '../runtime/start-facts.ts';
 import { vcapApplication } from '../runtime/start-message.ts';
 import { loadVcapServices } from '../service-credential-bindings/vcap-services.ts';
@@ -119,6 +120,7 @@ export class TaskRunner implements AsyncDisposable {
       loadVcapServices(db, vault, task.app_guid),
     ]);
     if (!app || droplet?.state !== 'STAGED' || droplet.sha256 === null) return undefined;
+    const docker = await loadDocker(db, vault, droplet);
     const limits = { memory_mb: task.memory_in_mb, disk_mb: task.disk_in_mb };
     const settings = { api_url: config.urls.api, fds: config.limits.fds };
     return {
@@ -137,6 +139,7 @@ export class TaskRunner implements AsyncDisposable {
       droplet_guid: droplet.guid,
       droplet_uri: signer.sign({ method: 'GET', bucket: 'cc-droplets', key: droplet.guid }, DROPLET_URL_VALID_S),
       droplet_sha256: droplet.sha256,
+      ...(docker && { docker }),
       start_command: task.command,
       uris: [],
       internal_uris: [],
