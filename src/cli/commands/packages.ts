@@ -5,8 +5,9 @@ import { pipeline } from 'node:stream/promises';
 import type { Command } from 'commander';
 import { findApp, whereAndWho, type Cf } from '../context.ts';
 import { ApiError, CommandError } from '../errors.ts';
+import { dockerPackage } from '../push/docker.ts';
 import { uploadPackage } from '../push/upload.ts';
-import type { App, Droplet, Package } from '../resources.ts';
+import type { Droplet, Package } from '../resources.ts';
 import { newestPackage, setDroplet, stage } from '../staging.ts';
 import { listDate } from '../terminal.ts';
 
@@ -40,7 +41,7 @@ export function registerPackageCommands(program: Command, cf: Cf): void {
       const guid =
         flags.dockerImage === undefined
           ? await uploadPackage(cf, app, resolve(flags.p ?? '.'))
-          : await dockerPackage(cf, app, flags.dockerImage);
+          : await dockerPackage(cf, app, { image: flags.dockerImage });
       terminal.say(`Package with guid '${guid}' has been created.`);
       terminal.ok();
     });
@@ -124,12 +125,6 @@ async function currentDroplet({ client }: Cf, app_guid: string): Promise<string 
     if (error instanceof ApiError && error.status === 404) return undefined;
     throw error;
   }
-}
-
-async function dockerPackage({ client }: Cf, app: App, image: string): Promise<string> {
-  const relationships = { app: { data: { guid: app.guid } } };
-  const json = { type: 'docker', data: { image }, relationships };
-  return (await client.call<Package>('/v3/packages', { method: 'POST', json })).body.guid;
 }
 
 type Listed = Pick<Package, 'guid' | 'state' | 'created_at'> & { mark?: string };

@@ -29,6 +29,11 @@ export function registerPushCommand(program: Command, cf: Cf): void {
       '-l, --log-rate-limit <rate>',
       'Log rate limit per second, in bytes (e.g. 128B, 4K, 1M). -l=-1 represents unlimited',
     )
+    .option('-o, --docker-image <image>', 'Docker image to use (e.g. user/docker-image-name)')
+    .option(
+      '--docker-username <name>',
+      'Repository username; used with password from environment variable CF_DOCKER_PASSWORD',
+    )
     .option('-p, --path <path>', 'Path to app directory or to a zip file of the contents of the app directory')
     .option('-s, --stack <stack>', 'Stack to use')
     .option(

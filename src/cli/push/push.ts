@@ -13,6 +13,7 @@ import {
   type Manifest,
   type ManifestApp,
 } from './manifest.ts';
+import { checkDocker, dockerOf, dockerOfFlags, dockerPackage } from './docker.ts';
 import { checkSource, uploadPackage } from './upload.ts';
 
 /** The flags of `cf push`, by the names that commander gives them. */
@@ -29,6 +30,8 @@ export interface PushFlags {
   appStartTimeout?: number;
   healthCheckType?: string;
   endpoint?: string;
+  dockerImage?: string;
+  dockerUsername?: string;
   route: boolean;
   randomRoute?: true;
   start: boolean;
@@ -48,7 +51,10 @@ export async function push(cf: Cf, name: string | undefined, flags: PushFlags): 
   for (const app of manifest.apps)
     terminal.say(`Pushing app ${terminal.name(app.name)} to ${whereAndWho(cf).slice(3)}...`);
   // What cannot be pushed is told before anything is changed.
-  for (const { path } of manifest.apps) await checkSource(cf, path ?? process.cwd());
+  for (const app of manifest.apps) {
+    if (dockerOf(app)) checkDocker(app, flags);
+    else await checkSource(cf, app.path ?? process.cwd());
+  }
   const yaml = manifestYaml(manifest);
   if (manifest.file !== undefined) {
     terminal.say(`Applying manifest file ${manifest.file}...`);
@@ -62,9 +68,10 @@ export async function push(cf: Cf, name: string | undefined, flags: PushFlags): 
 
 async function pushOne(cf: Cf, app: App, wanted: ManifestApp, flags: PushFlags): Promise<void> {
   const { terminal, client } = cf;
-  if ('docker' in wanted)
-    throw new CommandError('Docker images cannot be pushed with this cf yet; use the public cf CLI.');
-  const package_guid = await uploadPackage(cf, app, wanted.path ?? process.cwd());
+  const docker = dockerOf(wanted);
+  const package_guid = docker
+    ? await dockerPackage(cf, app, docker)
+    : await uploadPackage(cf, app, wanted.path ?? process.cwd());
   if (!flags.start) {
     if (app.state === 'STARTED') await client.call(`/v3/apps/${app.guid}/actions/stop`, { method: 'POST' });
     return await showAppSummary(cf, await findApp(cf, app.name));
@@ -138,6 +145,7 @@ function flagFields(flags: PushFlags): Record<string, unknown> {
     timeout: flags.appStartTimeout,
     'health-check-type': flags.healthCheckType,
     'health-check-http-endpoint': flags.endpoint,
+    docker: dockerOfFlags(flags),
     'no-route': flags.route && !flags.task ? undefined : true,
     'random-route': flags.randomRoute,
     path: flags.path === undefined ? undefined : resolve(flags.path),
