@@ -148,12 +148,15 @@ end = time.time() + 60
 while time.time() < end and not os.path.exists('/tmp/stop'):
     for pid in os.listdir('/proc'):
         if not pid.isdigit(): continue
+        fd = None
         try:
             if os.readlink('/proc/%s/exe' % pid) == mine: continue
             seen += 1
             fd = os.open('/proc/%s/exe' % pid, os.O_RDONLY)
             os.write(os.open('/proc/self/fd/%d' % fd, os.O_WRONLY), b'x'); written += 1
         except OSError: pass
+        finally:
+            if fd is not None: os.close(fd)
 print(seen > 0, written)`;
     const job_id = await warden.client.spawn(handle, { args: ['python3', '-c', lurk], user: 'root', cwd: '/tmp' });
     for await (const line of warden.client.stream(handle, job_id)) if ('name' in line) break;
