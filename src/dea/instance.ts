@@ -79,8 +79,8 @@ export class Instance {
   go(): void {
     void this.#live(async () => {
       if (this.#origin === 'start') return await this.#start();
-      // How far a start had come is not known, and its command may not have begun.
-      if (this.state === 'STARTING')
+      // How far a start had come is not known, unless all its jobs are known to have begun.
+      if (this.state === 'STARTING' && Object.keys(this.#record.log_offsets).length <= this.start.sidecars.length)
         return { how: 'failed', description: 'cannot be determined', error: new DeaRestarted() };
       this.#followAll();
       return await this.#run();

@@ -78,10 +78,13 @@ describe('a DEA that goes away', { skip: process.getuid?.() === 0 ? false : 'con
     const starting = webStart({ start_command: 'sleep 1000' });
     const stopping = webStart({ env: [['IGNORE_TERM', '1']], graceful_shutdown_s: 5 });
     const task = webStart({ kind: 'TASK', task_name: 't', ports: [], uris: [], start_command: 'sleep 1; exit 6' });
+    await using hanging = await hangingServer();
+    const waiting = webStart({ droplet_uri: hanging.url, droplet_sha256: '4'.repeat(64) });
     const { port } = await running(ending);
     await running(stopping);
     await cell.order(starting);
     await cell.order(task);
+    await cell.order(waiting);
     cell.bus.publish(deaStop, { droplet: stopping.droplet });
     await inState(stopping, 'STOPPING');
     await inState(starting, 'STARTING');
@@ -99,8 +102,12 @@ describe('a DEA that goes away', { skip: process.getuid?.() === 0 ? false : 'con
     await cell.dea.resume();
     const ended = await exitOf(ending.instance);
     assert.deepEqual([ended.reason, ended.exit_status], ['CRASHED', 8]);
-    const lost = await exitOf(starting.instance);
+    const lost = await exitOf(waiting.instance);
     assert.deepEqual([lost.reason, lost.exit_description], ['CRASHED', 'cannot be determined']);
+    // All its jobs had begun, so its start goes on.
+    await inState(starting, 'STARTING');
+    cell.bus.publish(deaStop, { droplet: starting.droplet });
+    assert.equal((await exitOf(starting.instance)).reason, 'STOPPED');
     assert.equal((await eventually('the result', () => cell.controller.tasks.get(task.droplet))).exit_status, 6);
     assert.equal((await exitOf(stopping.instance)).reason, 'STOPPED');
     await eventually('containers gone', async () => (await cell.warden.client.list()).length === 0);
@@ -164,16 +171,12 @@ describe('a DEA that goes away', { skip: process.getuid?.() === 0 ? false : 'con
   });
 
   it('stops an instance at once that waits for its droplet', async () => {
-    const hanging = createServer(() => {});
-    await new Promise<void>((resolve) => hanging.listen(0, '127.0.0.1', resolve));
-    const { port } = hanging.address() as AddressInfo;
-    const start = webStart({ droplet_uri: `http://127.0.0.1:${port}/`, droplet_sha256: '3'.repeat(64) });
+    await using hanging = await hangingServer();
+    const start = webStart({ droplet_uri: hanging.url, droplet_sha256: '3'.repeat(64) });
     await cell.order(start);
     await inState(start, 'STARTING');
     cell.bus.publish(deaStop, { droplet: start.droplet });
     assert.equal((await exitOf(start.instance)).reason, 'STOPPED');
-    hanging.closeAllConnections();
-    await new Promise((resolve) => hanging.close(resolve));
   });
 
   it('stops all on SIGUSR1', async () => {
@@ -185,3 +188,16 @@ describe('a DEA that goes away', { skip: process.getuid?.() === 0 ? false : 'con
     assert.ok(cell.heard.unregistered.some((route) => route.private_instance_id === start.instance));
   });
 });
+
+/** Takes every request and answers none. */
+async function hangingServer(): Promise<AsyncDisposable & { url: string }> {
+  const server = createServer(() => {});
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    [Symbol.asyncDispose]: async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
