@@ -190,7 +190,7 @@ async function cleanUp(cf: Cf, app_name: string, flags: CleanupFlags): Promise<v
 }
 
 /** Of an app's bindings all but the newest to each instance: instance by instance, the oldest first. */
-export function outdatedBindings(bindings: readonly AppBinding[], keep: number): AppBinding[] {
+function outdatedBindings(bindings: readonly AppBinding[], keep: number): AppBinding[] {
   const byInstance = Object.groupBy(bindings, (binding) => binding.relationships.service_instance.data.guid);
   return Object.entries(byInstance)
     .toSorted(([one], [other]) => (one < other ? -1 : 1))
