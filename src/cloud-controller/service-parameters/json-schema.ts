@@ -55,7 +55,7 @@ function metaSchema(draft: SchemaDraft): Schema {
       uniqueItems: { type: 'boolean' },
     },
   };
-  return meta as Schema;
+  return meta;
 }
 
 function of<Value>(value: Value): (key: string) => [string, Value] {
