@@ -1,41 +1,10 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { rm } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
-import { promisify } from 'node:util';
-import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { eventually } from '#testing/eventually.ts';
-import { ImageRegistry, REGISTRY_LOGIN, tarOf } from '#testing/image-registry.ts';
+import { ImageRegistry, REGISTRY_LOGIN } from '#testing/image-registry.ts';
+import { pushGreeter } from '#testing/sample-image.ts';
 import { TestPlatform } from './platform.ts';
-
-const run = promisify(execFile);
-
-/** Says what it runs as; it needs no more than the image has. */
-const SERVER = `
-use IO::Socket::INET;
-$SIG{PIPE} = 'IGNORE';
-$SIG{TERM} = sub { exit 0 };
-my $server = IO::Socket::INET->new(LocalPort => $ENV{PORT}, Listen => 50, ReuseAddr => 1) or die $!;
-while (1) {
-  my $client = $server->accept or next;
-  while (my $line = <$client>) { last if $line eq "\\r\\n" }
-  my $body = join ' ', "$ENV{GREETING}, $ENV{NAME}!", "port=$ENV{PORT}", "uid=$<", "home=$ENV{HOME}", 'files=' . join(',', sort glob '*'), "index=$ENV{CF_INSTANCE_INDEX}";
-  print $client "HTTP/1.1 200 OK\\r\\nContent-Length: " . length($body) . "\\r\\nConnection: close\\r\\n\\r\\n$body";
-  close $client;
-}
-`;
-
-/** Debian's perl-base with a shell and the libraries of both: each is on every Debian. */
-async function baseLayer(): Promise<Buffer> {
-  const programs = ['/usr/bin/perl', '/bin/sh'];
-  const { stdout: linked } = await run('ldd', programs);
-  const libraries = [...linked.matchAll(/(\/[^\s:]+\.so[^\s:]*)/g)].map(([path]) => path);
-  const { stdout: listed } = await run('dpkg', ['-L', 'perl-base']);
-  const modules = listed.split('\n').filter((path) => /^\/usr\/(lib|share)\/.*\.(pm|pl|so|ix|al)$/.test(path));
-  const files = [...new Set([...programs, ...libraries, ...modules])].map((path) => path.slice(1));
-  const options = { encoding: 'buffer', maxBuffer: 1 << 28 } as const;
-  return (await run('tar', ['-ch', '-C', '/', '--numeric-owner', ...files], options)).stdout;
-}
 
 describe('an app that is a docker image', () => {
   let platform: TestPlatform;
@@ -44,31 +13,7 @@ describe('an app that is a docker image', () => {
   const env = { CF_DOCKER_PASSWORD: REGISTRY_LOGIN.password };
   before(async () => {
     [platform, registry] = await Promise.all([TestPlatform.start(), ImageRegistry.start({ has_login: true })]);
-    const added = await tarOf([
-      { name: 'etc/passwd', text: 'root:x:0:0::/:/bin/sh\nweb:x:1000:1000::/srv/app:/bin/sh\n' },
-      { name: 'tmp/', type: 'directory', mode: 0o1777 },
-      { name: 'srv/app/', type: 'directory', uid: 1000, gid: 1000 },
-      { name: 'srv/app/server.pl', text: SERVER, uid: 1000, gid: 1000 },
-      { name: 'srv/app/taken-away', text: 'x' },
-    ]);
-    const taken = await tarOf([{ name: 'srv/app/.wh.taken-away' }]);
-    const zstd = 'application/vnd.oci.image.layer.v1.tar+zstd';
-    const layers = [
-      { bytes: gzipSync(await baseLayer(), { level: 1 }) },
-      { bytes: zstdCompressSync(added), media_type: zstd },
-      { bytes: gzipSync(taken) },
-    ];
-    await registry.push('team/greeter', 'v1', {
-      layers,
-      config: {
-        User: 'web',
-        Env: ['GREETING=hello', 'NAME=nobody'],
-        Entrypoint: ['/usr/bin/perl'],
-        Cmd: ['server.pl'],
-        WorkingDir: '/srv/app',
-        ExposedPorts: { '9090/tcp': {} },
-      },
-    });
+    await pushGreeter(registry);
   });
   after(async () => {
     for (const app of ['greeter', 'listed', 'denied']) await platform.cf(['delete', app, '-f', '-r']);
