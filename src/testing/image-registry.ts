@@ -130,10 +130,9 @@ export class ImageRegistry implements AsyncDisposable {
   async #send(path: string, init: RequestInit): Promise<Response> {
     const { username, password } = REGISTRY_LOGIN;
     const authorization = `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
-    const answer = await fetch(`http://${this.host}${path}`, {
-      ...init,
-      headers: { ...init.headers, Authorization: authorization },
-    });
+    const headers = new Headers(init.headers);
+    headers.set('Authorization', authorization);
+    const answer = await fetch(`http://${this.host}${path}`, { ...init, headers });
     if (!answer.ok) throw new Error(`the registry answered ${answer.status} to ${path}: ${await answer.text()}`);
     return answer;
   }

@@ -12,13 +12,15 @@ describe('an app that is a docker image', () => {
   const folders: string[] = [];
   const env = { CF_DOCKER_PASSWORD: REGISTRY_LOGIN.password };
   before(async () => {
-    [platform, registry] = await Promise.all([TestPlatform.start(), ImageRegistry.start({ has_login: true })]);
+    registry = await ImageRegistry.start({ has_login: true });
     await pushGreeter(registry);
+    platform = await TestPlatform.start();
   });
+  after(async () => await registry[Symbol.asyncDispose]());
   after(async () => {
-    for (const app of ['greeter', 'listed', 'denied']) await platform.cf(['delete', app, '-f', '-r']);
+    for (const app of ['greeter', 'denied']) await platform.cf(['delete', app, '-f', '-r']);
     for (const folder of folders) await rm(folder, { recursive: true, force: true });
-    await Promise.all([platform[Symbol.asyncDispose](), registry[Symbol.asyncDispose]()]);
+    await platform[Symbol.asyncDispose]();
   });
   const image = (): string => `${registry.host}/team/greeter:v1`;
   const login = ['--docker-username', REGISTRY_LOGIN.username];

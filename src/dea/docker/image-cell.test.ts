@@ -13,13 +13,13 @@ describe('a DEA with images', { skip: process.getuid?.() === 0 ? false : 'contai
   let cell: TestCell;
   let registry: ImageRegistry;
   before(async () => {
-    [cell, registry] = await Promise.all([TestCell.start(), ImageRegistry.start()]);
-    await eventually('an advertisement', () => cell.heard.advertisements.length > 0);
+    registry = await ImageRegistry.start();
     await pushGreeter(registry);
+    cell = await TestCell.start();
+    await eventually('an advertisement', () => cell.heard.advertisements.length > 0);
   });
-  after(async () => {
-    await Promise.all([cell[Symbol.asyncDispose](), registry[Symbol.asyncDispose]()]);
-  });
+  after(async () => await registry[Symbol.asyncDispose]());
+  after(async () => await cell[Symbol.asyncDispose]());
 
   const staged = async (image: string) => {
     const task_id = crypto.randomUUID();

@@ -78,18 +78,21 @@ describe('images of a registry', () => {
     const digest = await open.push('tokens', 'v1', { layers: [{ bytes: body }], config });
     const asked: string[] = [];
     let port = 0;
-    const server: Server = createServer(async (request, response) => {
+    const server: Server = createServer((request, response) => {
       if (request.url?.startsWith('/token')) {
         asked.push(`${request.headers.authorization?.split(' ')[0]} ${request.url}`);
-        return void response.end(JSON.stringify({ token: 'T' }));
+        response.end(JSON.stringify({ token: 'T' }));
+        return;
       }
       if (request.headers.authorization !== 'Bearer T') {
         const realm = `Bearer realm="http://127.0.0.1:${port}/token",service="reg"`;
-        return void response.writeHead(401, { 'WWW-Authenticate': realm }).end();
+        response.writeHead(401, { 'WWW-Authenticate': realm }).end();
+        return;
       }
       const { accept } = request.headers;
-      const answer = await fetch(`http://${open.host}${request.url}`, { headers: accept ? { accept } : {} });
-      response.writeHead(answer.status).end(Buffer.from(await answer.arrayBuffer()));
+      void fetch(`http://${open.host}${request.url}`, { headers: accept ? { accept } : {} }).then(async (answer) => {
+        response.writeHead(answer.status).end(Buffer.from(await answer.arrayBuffer()));
+      });
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     ({ port } = server.address() as AddressInfo);
