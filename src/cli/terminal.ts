@@ -1,6 +1,7 @@
 import { createInterface, type Interface } from 'node:readline/promises';
 import { Writable } from 'node:stream';
 import { stripVTControlCharacters, styleText } from 'node:util';
+import { CommandError } from './errors.ts';
 
 type Style = Parameters<typeof styleText>[0];
 
@@ -58,7 +59,7 @@ export class Terminal {
   async ask(question: string): Promise<string> {
     const prompt = createInterface({ input: process.stdin, output: process.stdout });
     try {
-      return await answerOr(prompt, `${question}: `);
+      return await answerTo(prompt, `${question}: `);
     } finally {
       prompt.close();
     }
@@ -75,7 +76,7 @@ export class Terminal {
     const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
     const prompt = createInterface({ input: process.stdin, output: silent, terminal: process.stdin.isTTY });
     try {
-      return await answerOr(prompt, '');
+      return await answerTo(prompt, '');
     } finally {
       prompt.close();
       process.stdout.write('\n');
@@ -83,10 +84,12 @@ export class Terminal {
   }
 }
 
-/** What is answered; nothing when the input ends before there is an answer. */
-async function answerOr(prompt: Interface, question: string): Promise<string> {
-  const ended = new Promise<string>((settle) => prompt.once('close', () => settle('')));
-  return await Promise.race([prompt.question(question), ended]);
+/** Errors: CommandError EOF, as the public CLI says it, when the input ends before there is an answer. */
+async function answerTo(prompt: Interface, question: string): Promise<string> {
+  const ended = new Promise<undefined>((settle) => prompt.once('close', () => settle(undefined)));
+  const answer = await Promise.race([prompt.question(question), ended]);
+  if (answer === undefined) throw new CommandError('EOF');
+  return answer;
 }
 
 function layOut(rows: readonly (readonly string[])[]): string[] {
