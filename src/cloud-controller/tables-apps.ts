@@ -63,6 +63,8 @@ export interface StartedAs {
   health_check: ProcessHealthCheck;
   readiness_health_check: ProcessHealthCheck;
   sidecars: SidecarSpec[];
+  /** Absent in what was started before there was a choice. */
+  isolation_segment?: string | null;
 }
 export interface Processes extends Common, WithMetadata {
   app_guid: string;

@@ -13,7 +13,10 @@ export const DeaAdvertise = z.object({
   available_memory: z.number().describe('MB'),
   available_disk: z.number().describe('MB'),
   app_id_to_count: z.record(z.string(), z.number().int()).describe('process guid to number of instances'),
-  placement_properties: z.object({ zone: z.string() }),
+  placement_properties: z.object({
+    zone: z.string(),
+    isolation_segment: z.string().optional().describe('its name; without one the DEA is of the shared segment'),
+  }),
 });
 export type DeaAdvertise = z.infer<typeof DeaAdvertise>;
 

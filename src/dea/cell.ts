@@ -169,7 +169,10 @@ export class Cell implements AsyncDisposable {
       stacks: config.stacks,
       available_memory: available.memory_mb,
       available_disk: available.disk_mb,
-      placement_properties: { zone: config.zone },
+      placement_properties: {
+        zone: config.zone,
+        ...(config.isolation_segment !== undefined && { isolation_segment: config.isolation_segment }),
+      },
     };
     bus.publish(deaAdvertise, { ...advertisement, id: dea.id });
   }

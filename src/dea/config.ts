@@ -10,6 +10,11 @@ export const DeaConfig = z
     index: z.number().int().min(0).default(0),
     version: z.string().default('0.1.0'),
     zone: z.string().default('default').describe('instances of a process are spread over zones first'),
+    isolation_segment: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('name of the isolation segment whose apps run here, and no others; the shared one unless said'),
     nats_servers: z.array(z.string()).min(1).describe('nats://[user:password@]host:port, any of which will do'),
     warden_socket: z.string(),
     ip: z.string().describe('address under which routers reach the host ports of instances'),

@@ -27,7 +27,8 @@ import { UsageSampler } from './usage.ts';
 export async function start(config: DeaConfig, { log, clock }: ComponentContext): Promise<RunningComponent> {
   const { base_dir, intervals } = config;
   await mkdir(base_dir, { recursive: true, mode: 0o700 });
-  const dea = { id: await Store.id(base_dir), ip: config.ip, index: config.index, zone: config.zone };
+  const { ip, index, zone, isolation_segment } = config;
+  const dea = { id: await Store.id(base_dir), ip, index, zone, isolation_segment };
   const snapshot = await Store.load(base_dir);
   await using stack = new AsyncDisposableStack();
   const bus = stack.use(await Bus.connect({ servers: config.nats_servers, name: `dea-${config.index}`, log }));

@@ -3,22 +3,25 @@ import type { Bus } from '#bus/bus.ts';
 import type { Clock } from '#kernel/clock.ts';
 import type { Instance } from './instance.ts';
 
+export interface RegisteringDea {
+  id: string;
+  ip: string;
+  index: number;
+  zone: string;
+  isolation_segment?: string | undefined;
+}
+
 /**
  * Keeps routers told of the instances here: at once on each change, at intervals, when a router starts, and when the bus is
  * back. What was said last of an instance is remembered, so that only what is gone from it is unregistered.
  */
 export class Routes implements Disposable {
   readonly #bus: Bus;
-  readonly #dea: { id: string; ip: string; index: number; zone: string };
+  readonly #dea: RegisteringDea;
   readonly #told = new Map<string, RouteMessage[]>();
   readonly #stack = new DisposableStack();
 
-  constructor(options: {
-    bus: Bus;
-    clock: Clock;
-    dea: { id: string; ip: string; index: number; zone: string };
-    register_s: number;
-  }) {
+  constructor(options: { bus: Bus; clock: Clock; dea: RegisteringDea; register_s: number }) {
     this.#bus = options.bus;
     this.#dea = options.dea;
     this.#stack.use(options.bus.subscribe(routerStart, () => this.registerAll()));
@@ -84,6 +87,7 @@ export class Routes implements Disposable {
       private_instance_id: start.instance,
       private_instance_index: String(start.index),
       availability_zone: this.#dea.zone,
+      ...(this.#dea.isolation_segment !== undefined && { isolation_segment: this.#dea.isolation_segment }),
     }));
   }
 }

@@ -31,6 +31,7 @@ export interface FakeDeaOptions {
   memory_mb?: number;
   disk_mb?: number;
   zone?: string;
+  isolation_segment?: string;
   stacks?: readonly string[];
   /** Process types of what it stages. */
   process_types?: Record<string, string>;
@@ -102,7 +103,7 @@ export class FakeDea implements AsyncDisposable {
   }
 
   advertise(): void {
-    const { memory_mb, disk_mb, zone, stacks } = this.#options;
+    const { memory_mb, disk_mb, zone, stacks, isolation_segment } = this.#options;
     const app_id_to_count: Record<string, number> = {};
     let used_memory = 0;
     let used_disk = 0;
@@ -119,7 +120,7 @@ export class FakeDea implements AsyncDisposable {
       available_memory: memory_mb - used_memory,
       available_disk: disk_mb - used_disk,
       app_id_to_count,
-      placement_properties: { zone },
+      placement_properties: { zone, ...(isolation_segment !== undefined && { isolation_segment }) },
     });
   }
 

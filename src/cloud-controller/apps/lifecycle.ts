@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { notFound, unprocessable } from '#contracts/cf-errors.ts';
 import type { CloudControllerConfig } from '../config.ts';
 import { type Actor, recordAuditEvent } from '../events.ts';
+import { isolationSegmentOf } from '../isolation-segments/store.ts';
 import { deleteProcesses, insertProcess, processesOfApp, updateProcess } from '../processes/store.ts';
 import { captureRevision } from '../revisions/capture.ts';
 import type { AppsSide } from '../runtime/apps-side.ts';
@@ -84,10 +85,10 @@ async function startProcesses(trx: Trx, app: FoundApp, context: LifecycleContext
   const processes = await processesOfApp(trx, app.guid);
   await checkQuota(trx, app, { processes, starting: true });
   const revision = await captureRevision(trx, current, { droplet, keep: context.config.limits.revisions_kept });
-  const sidecars = await sidecarsOf(trx, app.guid);
+  const from = { droplet, ...(await startedWith(trx, app.guid)) };
   const started: ProcessRow[] = [];
   for (const process of processes) {
-    const as = startedAs(current, process, { droplet, sidecars });
+    const as = startedAs(current, process, from);
     started.push(
       await updateProcess(trx, process.guid, {
         state: 'STARTED',
@@ -101,12 +102,19 @@ async function startProcesses(trx: Trx, app: FoundApp, context: LifecycleContext
   return started;
 }
 
+export interface StartedWith {
+  sidecars: readonly SidecarSpec[];
+  isolation_segment: string | null;
+}
+
+/** What all processes of an app are started with besides what its row says. */
+export async function startedWith(db: Db, app_guid: string): Promise<StartedWith> {
+  const [sidecars, isolation_segment] = [await sidecarsOf(db, app_guid), await isolationSegmentOf(db, app_guid)];
+  return { sidecars, isolation_segment };
+}
+
 /** What instances of a process would be started with now. */
-export function startedAs(
-  app: AppRow,
-  process: ProcessRow,
-  from: { droplet: DropletRow; sidecars: readonly SidecarSpec[] },
-): StartedAs {
+export function startedAs(app: AppRow, process: ProcessRow, from: { droplet: DropletRow } & StartedWith): StartedAs {
   return {
     droplet_guid: from.droplet.guid,
     command: process.command ?? from.droplet.process_types?.[process.type] ?? '',
@@ -117,6 +125,7 @@ export function startedAs(
     health_check: process.health_check,
     readiness_health_check: process.readiness_health_check,
     sidecars: from.sidecars.filter((sidecar) => sidecar.process_types.includes(process.type)),
+    isolation_segment: from.isolation_segment,
   };
 }
 
@@ -172,7 +181,7 @@ async function matchProcesses(
     if (known.has(type)) continue;
     const made = await insertProcess(trx, { app_guid: app.guid, type }, context.config);
     if (app.state !== 'STARTED') continue;
-    const as = startedAs(app, made, { droplet, sidecars: await sidecarsOf(trx, app.guid) });
+    const as = startedAs(app, made, { droplet, ...(await startedWith(trx, app.guid)) });
     await updateProcess(trx, made.guid, { state: 'STARTED', started_as: JSON.stringify(as) });
   }
   const unnamed = processes.filter((process) => !types.has(process.type) && process.command === null);

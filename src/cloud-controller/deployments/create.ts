@@ -7,7 +7,7 @@ import {
   type LifecycleContext,
   NOTHING,
   recordAppEvent,
-  sidecarsOf,
+  startedWith,
   startApp,
   startedAs,
 } from '../apps/lifecycle.ts';
@@ -83,7 +83,7 @@ export async function createDeployment(
   const processes = await processesOfApp(trx, app.guid);
   await checkQuota(trx, app, { processes, starting: false });
   const started = await updateProcess(trx, made.guid, {
-    started_as: JSON.stringify(startedAs(assigned, made, { droplet, sidecars: await sidecarsOf(trx, app.guid) })),
+    started_as: JSON.stringify(startedAs(assigned, made, { droplet, ...(await startedWith(trx, app.guid)) })),
     revision_guid: revision?.guid ?? null,
   });
   const deployment = await insertDeployment(trx, app, wanted, {

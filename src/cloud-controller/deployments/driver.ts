@@ -3,7 +3,7 @@ import { sql } from 'kysely';
 import type { Clock } from '#kernel/clock.ts';
 import { describeError } from '#kernel/errors.ts';
 import type { Log } from '#kernel/log.ts';
-import { type Aftermath, requireDroplet, sidecarsOf, startedAs } from '../apps/lifecycle.ts';
+import { type Aftermath, requireDroplet, startedWith, startedAs } from '../apps/lifecycle.ts';
 import { lockApp } from '../apps/store.ts';
 import { deleteProcesses, processesOfApp, updateProcess } from '../processes/store.ts';
 import type { Dispatcher } from '../runtime/dispatcher.ts';
@@ -188,11 +188,11 @@ async function restartOthers(trx: Trx, deployment: DeploymentRow, effects: Effec
     .where('guid', '=', deployment.app_guid)
     .executeTakeFirstOrThrow();
   const droplet = await requireDroplet(trx, app);
-  const sidecars = await sidecarsOf(trx, app.guid);
+  const from = { droplet, ...(await startedWith(trx, app.guid)) };
   for (const process of await processesOfApp(trx, app.guid)) {
     if (process.type === 'web' || process.state !== 'STARTED') continue;
     effects.stop.push({ guid: process.guid, version: process.version });
-    const as = startedAs(app, process, { droplet, sidecars });
+    const as = startedAs(app, process, from);
     const { revision_guid } = deployment;
     await updateProcess(trx, process.guid, { version: randomUUID(), started_as: JSON.stringify(as), revision_guid });
     effects.start.push(process.guid);

@@ -159,3 +159,23 @@ export async function seedSharedSegment(db: Db): Promise<void> {
     .onConflict((conflict) => conflict.doNothing())
     .execute();
 }
+
+/** The name of the segment where an app's instances, tasks and builds go: its space's, else its organization's; null for the shared one. */
+export async function isolationSegmentOf(db: Db, app_guid: string): Promise<string | null> {
+  const row = await db
+    .selectFrom('apps')
+    .innerJoin('spaces', 'spaces.guid', 'apps.space_guid')
+    .innerJoin('organizations', 'organizations.guid', 'spaces.organization_guid')
+    .innerJoin('isolation_segments', (join) =>
+      join.on(
+        'isolation_segments.guid',
+        '=',
+        sql<string>`coalesce(spaces.isolation_segment_guid, organizations.default_isolation_segment_guid)`,
+      ),
+    )
+    .select('isolation_segments.name')
+    .where('apps.guid', '=', app_guid)
+    .where('isolation_segments.guid', '!=', SHARED_SEGMENT.guid)
+    .executeTakeFirst();
+  return row?.name ?? null;
+}

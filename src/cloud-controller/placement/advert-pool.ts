@@ -24,8 +24,9 @@ export class AdvertPool {
   }
 
   hear(advert: DeaAdvertise): void {
-    const { zone } = advert.placement_properties;
-    this.#entries.set(advert.id, { advert: { ...structuredClone(advert), zone }, heardAt_ms: this.#clock.monotonic() });
+    const { zone, isolation_segment } = advert.placement_properties;
+    const entry = { ...structuredClone(advert), zone, isolation_segment };
+    this.#entries.set(advert.id, { advert: entry, heardAt_ms: this.#clock.monotonic() });
   }
 
   forget(dea: string): void {

@@ -26,6 +26,24 @@ describe('placement', () => {
     ['takes what just fits', [dea('a')], { memory_mb: 1000, disk_mb: 1000 }, { dea: 'a' }],
     ['spares DEAs that have the app', [dea('a', { app_id_to_count: { p: 1 } }), dea('b')], {}, { dea: 'b' }],
     [
+      'takes DEAs of the isolation segment alone',
+      [dea('a'), dea('b', { isolation_segment: 'Payments' }), dea('c', { isolation_segment: 'x' })],
+      { isolation_segment: 'payments' },
+      { dea: 'b' },
+    ],
+    [
+      'leaves DEAs of a segment to it',
+      [dea('a', { isolation_segment: 'x' })],
+      {},
+      { refused: 'no DEA is in the shared isolation segment' },
+    ],
+    [
+      'says that the segment has no DEA',
+      [dea('a'), dea('b', { isolation_segment: 'x' })],
+      { isolation_segment: 'y' },
+      { refused: "no DEA is in the isolation segment 'y'" },
+    ],
+    [
       'ignores other apps',
       [dea('a', { app_id_to_count: { q: 9 } }), dea('b', { app_id_to_count: { p: 1 } })],
       {},

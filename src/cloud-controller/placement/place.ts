@@ -2,6 +2,8 @@
 export interface Candidate {
   id: string;
   zone: string;
+  /** Its name; undefined for DEAs of the shared segment. */
+  isolation_segment?: string | undefined;
   stacks: readonly string[];
   available_memory: number;
   available_disk: number;
@@ -13,6 +15,8 @@ export interface Demand {
   /** Process guid; for staging and tasks one of no other's, so that nothing is spread. */
   droplet: string;
   stack: string;
+  /** That of the space or, where it has none, its organization; undefined for the shared one. */
+  isolation_segment?: string | undefined;
   memory_mb: number;
   disk_mb: number;
 }
@@ -20,13 +24,15 @@ export interface Demand {
 export type Placement = { dea: string } | { refused: string };
 
 /**
- * Picks the DEA for one instance: of those with room and the stack, in the zone with fewest instances of the process, those
+ * Picks the DEA for one instance: of those in the isolation segment with room and the stack, in the zone with fewest instances of the process, those
  * with fewest of it, of these the half with most free memory, and of that one at random. `random` gives [0, 1).
  * Source: cloud_controller_ng's DEA pool. A refusal says in words for the user what is lacking.
  */
 export function place(candidates: readonly Candidate[], demand: Demand, random: () => number): Placement {
   if (candidates.length === 0) return { refused: 'insufficient resources: no DEA is available' };
-  const withStack = candidates.filter((dea) => dea.stacks.includes(demand.stack));
+  const within = candidates.filter((dea) => isSameSegment(dea.isolation_segment, demand.isolation_segment));
+  if (within.length === 0) return { refused: `no DEA is in ${segmentInWords(demand.isolation_segment)}` };
+  const withStack = within.filter((dea) => dea.stacks.includes(demand.stack));
   if (withStack.length === 0) return { refused: `no DEA offers the stack '${demand.stack}'` };
   const withDisk = withStack.filter((dea) => dea.available_disk >= demand.disk_mb);
   if (withDisk.length === 0) return { refused: 'insufficient resources: disk' };
@@ -50,4 +56,13 @@ export function place(candidates: readonly Candidate[], demand: Demand, random: 
   const upperHalf = Math.ceil(best.length / 2);
   const picked = best[Math.floor(random() * upperHalf)];
   return picked === undefined ? { refused: 'insufficient resources: no DEA is available' } : { dea: picked.id };
+}
+
+/** Names of segments are told apart without case, as the API does. */
+function isSameSegment(one: string | undefined, other: string | undefined): boolean {
+  return one?.toLowerCase() === other?.toLowerCase();
+}
+
+function segmentInWords(name: string | undefined): string {
+  return name === undefined ? 'the shared isolation segment' : `the isolation segment '${name}'`;
 }

@@ -127,7 +127,7 @@ function registerOne(server: FastifyInstance, deps: Deps, named: { path: string;
 
   server.get<OfApp>(`${path}/stats`, async ({ params, caller }) => {
     const { process } = await find(params, caller);
-    const context = { tracker: apps.tracker, now_ms: clock.now(), fds: config.limits.fds, isolation_segment: null };
+    const context = { tracker: apps.tracker, now_ms: clock.now(), fds: config.limits.fds };
     return presentStats(process, context);
   });
 

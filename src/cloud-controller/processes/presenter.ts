@@ -80,7 +80,7 @@ export function presentInstances(process: ProcessRow, tracker: InstanceTracker):
 
 export function presentStats(
   process: ProcessRow,
-  context: { tracker: InstanceTracker; now_ms: number; fds: number; isolation_segment: string | null },
+  context: { tracker: InstanceTracker; now_ms: number; fds: number },
 ): Record<string, unknown> {
   return { resources: statesOf(process, context.tracker).map((state) => presentStat(process, state, context)) };
 }
@@ -88,14 +88,15 @@ export function presentStats(
 function presentStat(
   process: ProcessRow,
   at: IndexState,
-  { now_ms, fds, isolation_segment }: { now_ms: number; fds: number; isolation_segment: string | null },
+  { now_ms, fds }: { now_ms: number; fds: number },
 ): Record<string, unknown> {
   const uptime = at.since_s > 0 ? Math.max(0, Math.floor(now_ms / 1000 - at.since_s)) : 0;
   const { index, state, instance, usage, details } = at;
+  const as = process.started_as;
+  const isolation_segment = as?.isolation_segment ?? null;
   if (!instance) {
     return { type: process.type, index, state, routable: false, uptime, isolation_segment, details };
   }
-  const as = process.started_as;
   const external = instance.port ?? 0;
   return {
     type: process.type,

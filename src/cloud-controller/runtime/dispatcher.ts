@@ -225,6 +225,7 @@ export class Dispatcher implements AsyncDisposable {
     const demand = {
       droplet: process.guid,
       stack: facts.stack,
+      isolation_segment: as.isolation_segment ?? undefined,
       memory_mb: as.memory_in_mb,
       disk_mb: as.disk_in_mb,
     };

@@ -6,6 +6,7 @@ import type { Clock } from '#kernel/clock.ts';
 import { describeError } from '#kernel/errors.ts';
 import type { Log } from '#kernel/log.ts';
 import type { CloudControllerConfig } from '../config.ts';
+import { isolationSegmentOf } from '../isolation-segments/store.ts';
 import type { AdvertPool } from '../placement/advert-pool.ts';
 import type { Dispatcher, OrderOutcome } from '../runtime/dispatcher.ts';
 import type { InstanceTracker } from '../runtime/instance-tracker.ts';
@@ -94,13 +95,14 @@ export class Stager implements AsyncDisposable {
 
   /** Undefined when we are being stopped: the lease runs out and another looks. */
   async #place(build: BuildRow): Promise<OrderOutcome | undefined> {
-    const { clock, bus, dispatcher, pool } = this.#options;
+    const { clock, bus, db, dispatcher, pool } = this.#options;
     const order = await makeStagingOrder(build, this.#options);
     if ('impossible' in order) return { refused: order.impossible };
     const { message } = order;
     const demand = {
       droplet: build.guid,
       stack: message.stack,
+      isolation_segment: (await isolationSegmentOf(db, build.app_guid)) ?? undefined,
       memory_mb: message.memory_limit_mb,
       disk_mb: message.disk_limit_mb,
     };

@@ -8,6 +8,7 @@ import type { CloudControllerConfig } from '../config.ts';
 import type { AdvertPool } from '../placement/advert-pool.ts';
 import type { Dispatcher } from '../runtime/dispatcher.ts';
 import type { InstanceTracker } from '../runtime/instance-tracker.ts';
+import { isolationSegmentOf } from '../isolation-segments/store.ts';
 import { loadDocker } from '../packages/docker.ts';
 import { findAppInSpace, loadEgressRules, loadVariableGroup } from '../runtime/start-facts.ts';
 import { vcapApplication } from '../runtime/start-message.ts';
@@ -85,6 +86,7 @@ export class TaskRunner implements AsyncDisposable {
     const demand = {
       droplet: task.guid,
       stack: message.stack,
+      isolation_segment: (await isolationSegmentOf(db, task.app_guid)) ?? undefined,
       memory_mb: task.memory_in_mb,
       disk_mb: task.disk_in_mb,
     };
