@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { BlobstoreConfig } from '#blobs/config.ts';
+import { SignInConfig } from './dashboard/sign-in.ts';
 
 const seconds = z.number().positive();
 const port = z.number().int().min(1).max(65_535);
@@ -62,6 +63,29 @@ const Redis = z.strictObject({
 });
 export type RedisConfig = z.infer<typeof Redis>;
 
+const Smtp = z.strictObject({
+  port: port.default(2525),
+  page: z
+    .strictObject({
+      port: port.default(8025).describe('of the page by which mail is read, on `address`, for the router'),
+      url: z.url().describe('where people reach it; its host is registered with the router'),
+      sign_in: SignInConfig.omit({ client_id: true, client_secret: true }),
+    })
+    .optional()
+    .describe('left out, mail is counted and cannot be read'),
+  memory_mb: z.number().int().positive().default(256),
+  message_mb: z.number().positive().default(10).describe('of one message, at most'),
+  max_clients: z.number().int().positive().default(50),
+  plans: z
+    .array(z.strictObject({ ...plan, messages: z.number().int().positive(), size_mb: z.number().positive() }))
+    .min(1)
+    .default([
+      { name: 'small', description: 'The last 100 messages, 20 MB', messages: 100, size_mb: 20 },
+      { name: 'large', description: 'The last 1000 messages, 200 MB', messages: 1000, size_mb: 200 },
+    ]),
+});
+export type SmtpConfig = z.infer<typeof Smtp>;
+
 export const BrokersConfig = z.strictObject({
   index: z.number().int().min(0).default(0),
   version: z.string().default('0.1.0'),
@@ -95,5 +119,6 @@ export const BrokersConfig = z.strictObject({
   blobstore: BlobstoreConfig.describe('for backups'),
   postgresql: Postgresql.optional().describe('left out, there is no such broker'),
   redis: Redis.optional(),
+  smtp: Smtp.optional(),
 });
 export type BrokersConfig = z.infer<typeof BrokersConfig>;

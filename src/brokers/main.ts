@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { openBlobstore } from '#blobs/config.ts';
 import { announceComponent } from '#bus/announce.ts';
 import { Bus } from '#bus/bus.ts';
+import { registerRoutes } from '#bus/route-registrar.ts';
 import { Database } from '#db/database.ts';
 import { migrate } from '#db/migrate.ts';
 import { createHttpServer, listen } from '#http/server.ts';
@@ -35,6 +36,8 @@ export async function start(config: BrokersConfig, context: ComponentContext): P
   stack.defer(async () => await server.close());
   const { port } = await listen(server, config.listen);
   const bus = stack.use(await Bus.connect({ servers: config.nats_servers, name: 'brokers', log }));
+  const routes = services.flatMap((service) => service.routes ?? []);
+  stack.use(registerRoutes({ bus, clock: context.clock, routes }));
   const { user, password } = config.status;
   const credentials = { user, password };
   const isHealthy = (): boolean => services.every((service) => service.isHealthy());

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import type { RouteMessage } from '#contracts/router.ts';
 
 /** A plan as the catalog shows it. */
 export interface Plan {
@@ -22,6 +23,8 @@ export interface ServiceEntry {
   instances_retrievable: true;
   bindings_retrievable: true;
   metadata: Record<string, unknown>;
+  /** Who its dashboard is to UAA. */
+  dashboard_client?: { id: string; secret: string; redirect_uri: string };
 }
 
 export type JsonObject = Record<string, unknown>;
@@ -81,7 +84,9 @@ export interface Service extends AsyncDisposable {
   unbind(instance: Instance, binding: Binding): Promise<void>;
   /** Shown as the instance's parameters, beside those that were given. */
   describe?(instance: Instance): Promise<JsonObject>;
-  dashboardUrl?(instance: Instance): string;
+  dashboardUrl?(instance: Instance): string | undefined;
+  /** Where its dashboard is, for routers. */
+  readonly routes?: readonly RouteMessage[];
   /** Whether all that it keeps running runs. */
   isHealthy(): boolean;
 }

@@ -9,6 +9,7 @@ import { TenantsServer } from './postgresql/server.ts';
 import { Postgresql } from './postgresql/service.ts';
 import { Redis } from './redis/service.ts';
 import type { Service } from './service.ts';
+import { Smtp } from './smtp/service.ts';
 import type { Db } from './tables.ts';
 
 /** Every service that the configuration names. Nothing is started yet. */
@@ -36,6 +37,11 @@ export function openServices(config: BrokersConfig, given: ComponentContext & { 
     const folder = join(config.state_folder, 'redis');
     ensurePassable(folder);
     services.push(new Redis({ config: config.redis, db: given.db, credentials, folder, address, user, around }));
+  }
+  if (config.smtp) {
+    const folder = join(config.state_folder, 'smtp');
+    ensurePassable(folder);
+    services.push(new Smtp({ config: config.smtp, credentials, folder, address, user, around }));
   }
   return services;
 }

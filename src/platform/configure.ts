@@ -6,7 +6,7 @@ import { projectRoot } from './home.ts';
 import { reachFile } from './reach.ts';
 import type { RoleName } from './roles.ts';
 import { servicesAddress, servicesCgroup } from './services-place.ts';
-import { servicesOf } from './settings.ts';
+import { type ServiceName, servicesOf } from './settings.ts';
 import { hostKeyFingerprint } from './host-key.ts';
 import { deaName, STACK, type PlatformPlan } from './plan.ts';
 
@@ -17,7 +17,7 @@ const HOST_CA_BUNDLE = '/etc/ssl/certs/ca-certificates.crt';
 export const STATUS_USER = 'status';
 
 export const systemHosts = (domain: string): string[] =>
-  ['api', 'uaa', 'login', 'log-cache', 'log-stream', 'doppler', 'ssh'].map((name) => `${name}.${domain}`);
+  ['api', 'uaa', 'login', 'log-cache', 'log-stream', 'doppler', 'ssh', 'smtp'].map((name) => `${name}.${domain}`);
 
 /** Where a user reaches what, the port said when it is not the usual one. */
 export function componentUrls({
@@ -67,6 +67,23 @@ export function writeConfigs(inputs: ConfigInputs): void {
       mode: 0o600,
     },
   );
+}
+
+/** What a service has to be told of this platform; the rest is as it comes. */
+function serviceConfig(name: ServiceName, plan: PlatformPlan): object {
+  switch (name) {
+    case 'postgresql':
+    case 'redis':
+      return {};
+    case 'smtp': {
+      const { app, login } = componentUrls(plan);
+      const token_url = `${url(plan.ports.uaa)}/oauth/token`;
+      const api_url = url(plan.ports.cloud_controller);
+      return { page: { url: app('smtp'), sign_in: { authorize_url: `${login}/oauth/authorize`, token_url, api_url } } };
+    }
+    default:
+      return name satisfies never;
+  }
 }
 
 const url = (port: number): string => `http://127.0.0.1:${port}`;
@@ -275,6 +292,6 @@ function brokersConfig(inputs: ConfigInputs): object {
     cgroup: servicesCgroup(settings),
     blobstore: { kind: 'folder', folder: home.blobs },
     log_level: settings.log_level,
-    ...Object.fromEntries(servicesOf(settings).map((name) => [name, {}])),
+    ...Object.fromEntries(servicesOf(settings).map((name) => [name, serviceConfig(name, plan)])),
   };
 }

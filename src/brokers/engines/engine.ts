@@ -17,6 +17,8 @@ export interface EngineSpec {
   user: SystemUser;
   limits: EngineLimits;
   stop_signal: EngineRecord['stop_signal'];
+  /** What lies where its user may not pass: bound read-only, in a mount namespace of its own, to where it may. */
+  binds?: readonly { from: string; to: string }[];
   /** Asked again and again after the start, until true. */
   isReady: () => Promise<boolean>;
 }
@@ -148,7 +150,8 @@ export class Engine implements AsyncDisposable {
       '--no-new-privs',
       '--',
     ];
-    const child = spawn('/bin/sh', ['-c', script, spec.name, ...lower, spec.command, ...spec.args], {
+    const bound = bindFirst(spec.binds ?? []);
+    const child = spawn('/bin/sh', ['-c', script, spec.name, ...bound, ...lower, spec.command, ...spec.args], {
       stdio: ['ignore', output, output],
       detached: true,
       cwd: '/',
@@ -195,4 +198,22 @@ export class Engine implements AsyncDisposable {
       return '(nothing)';
     }
   }
+}
+
+/** A prefix of a command that binds folders and files before it goes on; without any, nothing. */
+function bindFirst(binds: NonNullable<EngineSpec['binds']>): string[] {
+  if (binds.length === 0) return [];
+  const script =
+    'set -e; while [ "$1" != -- ]; do mount --bind "$1" "$2"; mount -o remount,bind,ro "$2"; shift 2; done; shift; exec "$@"';
+  return [
+    'unshare',
+    '--mount',
+    '--',
+    '/bin/sh',
+    '-c',
+    script,
+    'bind',
+    ...binds.flatMap(({ from, to }) => [from, to]),
+    '--',
+  ];
 }

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { chownSync, mkdirSync } from 'node:fs';
+import { chownSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
 
 export interface SystemUser {
   uid: number;
@@ -24,4 +24,11 @@ export function ensureSystemUser(name: string): SystemUser {
 export function ownFolder(folder: string, { uid, gid }: SystemUser): void {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   chownSync(folder, uid, gid);
+}
+
+/** A file that only that user reads, whole at any moment. */
+export function writeOwned(file: string, text: string, { uid, gid }: SystemUser): void {
+  writeFileSync(`${file}.new`, text, { mode: 0o600 });
+  chownSync(`${file}.new`, uid, gid);
+  renameSync(`${file}.new`, file);
 }

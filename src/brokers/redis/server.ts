@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { chownSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Engine, type EngineSpec, type Surroundings } from '../engines/engine.ts';
-import { ownFolder, type SystemUser } from '../engines/system-user.ts';
+import { ownFolder, type SystemUser, writeOwned } from '../engines/system-user.ts';
 import { redis, type RedisLogin } from './client.ts';
 
 export interface RedisOptions {
@@ -161,11 +161,7 @@ export class RedisServer implements AsyncDisposable {
   }
 
   #write(name: string, text: string): void {
-    const { folder, user } = this.#options;
-    const file = join(folder, name);
-    writeFileSync(`${file}.new`, `${text}\n`, { mode: 0o600 });
-    chownSync(`${file}.new`, user.uid, user.gid);
-    renameSync(`${file}.new`, file);
+    writeOwned(join(this.#options.folder, name), `${text}\n`, this.#options.user);
   }
 }
 

@@ -22,6 +22,7 @@ const SYSTEM_HOSTS = new Set([
   'ssh',
   'console',
   'credhub',
+  'smtp',
 ]);
 
 /**

@@ -1,7 +1,7 @@
 import type { UaaConfig } from '../config.ts';
 import type { UaaError } from '../errors.ts';
 import type { User } from '../tables.ts';
-import { html, type Html } from './html.ts';
+import { html, type Html } from '#http/html.ts';
 import type { Language, Texts } from './texts.ts';
 
 /** What every page knows. */
