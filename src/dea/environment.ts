@@ -89,6 +89,7 @@ export function stagingEnvironment(
     ['USER', 'vcap'],
     ['LOGNAME', 'vcap'],
     ['TMPDIR', '/tmp'],
+    ['STAGING_ROOT', '/tmp'],
   ];
   return merge([DEFAULTS, databaseUrl(message.vcap_services), message.env, system]);
 }

@@ -2,7 +2,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { stringify } from 'yaml';
@@ -51,6 +51,8 @@ export class TestWarden implements AsyncDisposable {
     const stack = await testStack();
     const warden = new TestWarden(await mkdtemp(join(tmpdir(), 'ingot-warden-')), stack, overrides);
     try {
+      // Without isolation vcap has to come through here.
+      await chmod(warden.folder, 0o711);
       await writeFile(join(warden.folder, 'config.yml'), stringify(warden.#config));
       await warden.resume();
       return warden;

@@ -68,7 +68,7 @@ export const WardenConfig = z
     backend: z
       .enum(['crun', 'process'])
       .default('crun')
-      .describe('process: no isolation at all, for development without root; not there yet'),
+      .describe('process: plain processes without any isolation, for development without root or Linux'),
     job_log_keep_mb: z
       .number()
       .int()

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { AppError, describeError } from '#kernel/errors.ts';
+import { describeError } from '#kernel/errors.ts';
 import type { ComponentContext } from '#kernel/component.ts';
 import { type AddressRange, parseCidr } from './address.ts';
 import { ContainerNetwork } from './container-network.ts';
@@ -18,13 +18,7 @@ import { prepareCgroups, runFolder } from './namespace.ts';
 import { enableForwarding, hostMtu, type Place, placeOf, slotsIn } from './network.ts';
 import { Runtime } from './runtime.ts';
 import { HostPorts, Slots } from './slots.ts';
-
-/** What this machine lacks; the message says what to do. */
-export class UnfitMachine extends AppError {
-  constructor(message: string, options?: ErrorOptions) {
-    super('unfit_machine', message, options);
-  }
-}
+import { UnfitMachine } from './unfit-machine.ts';
 
 /** What all containers of one warden stand on. */
 export interface Ground extends ComponentContext {

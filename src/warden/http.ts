@@ -21,11 +21,8 @@ import type { Log } from '#kernel/log.ts';
 import { scopeIn } from '#kernel/request-scope.ts';
 import { inSpan } from '#kernel/trace.ts';
 import { WardenError } from '#http/warden-client.ts';
-import { copyIn, copyOut } from './copy.ts';
-import { convertWhiteouts } from './image-layer.ts';
-import type { Ground } from './ground.ts';
+import type { Backend } from './backend.ts';
 import { serveUpgrade } from './upgrades.ts';
-import type { Warden } from './warden.ts';
 
 /** One request, with what its path named. */
 interface Exchange {
@@ -44,17 +41,17 @@ type Endpoint = (exchange: Exchange) => Promise<Answer>;
 const BODY_MAX = 4 * 1024 * 1024;
 
 /** Warden's API as contracts/warden.ts has it. */
-export function createApi(warden: Warden, ground: Ground): Server {
-  const endpoints = endpointsOf(warden, ground);
+export function createApi(backend: Backend, log: Log): Server {
+  const endpoints = endpointsOf(backend);
   const server = createServer((request, response) => {
     const { method = '', headers } = request;
     const path = (request.url ?? '').split('?')[0]?.replaceAll(/(containers|jobs)\/[^/]+/g, '$1/*') ?? '';
     const about = { component: 'warden', kind: 'server', name: `${method} ${path}`, attributes: {} } as const;
-    void inSpan(scopeIn(headers), about, async () => await answer(endpoints, request, response, ground.log));
+    void inSpan(scopeIn(headers), about, async () => await answer(endpoints, request, response, log));
   });
   server.on('upgrade', (request, socket, head) => {
     // Node says Duplex; behind a listening socket it is one.
-    void serveUpgrade(warden, ground, { request, socket: socket as Socket, head });
+    void serveUpgrade(backend, log, { request, socket: socket as Socket, head });
   });
   // Waits for a job's end may take days; sockets of the one caller there is are kept.
   server.requestTimeout = 0;
@@ -64,65 +61,61 @@ export function createApi(warden: Warden, ground: Ground): Server {
   return server;
 }
 
-function endpointsOf(warden: Warden, ground: Ground): Record<string, Endpoint> {
+function endpointsOf(backend: Backend): Record<string, Endpoint> {
   return {
-    'GET /ping': async () => ({ network: ground.config.network_pool }),
+    'GET /ping': async () => backend.facts(),
     'PUT /network': async ({ request }) => {
-      warden.setNetwork(await body(NetworkState, request));
+      backend.setNetwork(await body(NetworkState, request));
       return {};
     },
-    'GET /containers': async () => ({ containers: warden.list() }),
-    'POST /containers': async ({ request }) => {
-      const container = await warden.create(await body(CreateRequest, request));
-      return container.describe();
-    },
+    'GET /containers': async () => ({ containers: backend.list() }),
+    'POST /containers': async ({ request }) => (await backend.create(await body(CreateRequest, request))).describe(),
     'POST /layers': async ({ request }) => {
-      await convertWhiteouts((await body(LayerRequest, request)).path);
+      await backend.convertLayer((await body(LayerRequest, request)).path);
       return {};
     },
-    'GET /containers/:handle': async ({ handle }) => warden.find(handle).info(),
+    'GET /containers/:handle': async ({ handle }) => await backend.find(handle).info(),
     'DELETE /containers/:handle': async ({ handle }) => {
-      await warden.destroy(handle);
+      await backend.destroy(handle);
       return {};
     },
     'POST /containers/:handle/stop': async ({ handle, request }) => {
-      await warden.find(handle).stop(await body(StopContainer, request));
+      await backend.find(handle).stop(await body(StopContainer, request));
       return {};
     },
     'POST /containers/:handle/jobs': async ({ handle, request }) => {
-      const { job_id } = await warden.find(handle).spawn(await body(SpawnRequest, request));
+      const { job_id } = await backend.find(handle).spawn(await body(SpawnRequest, request));
       return { job_id };
     },
-    'GET /containers/:handle/jobs/:job_id': async ({ handle, job_id }) => await warden.find(handle).job(job_id).end,
+    'GET /containers/:handle/jobs/:job_id': async ({ handle, job_id }) => await backend.find(handle).link(job_id),
     'GET /containers/:handle/jobs/:job_id/output': async ({ handle, job_id, url, response, signal }) => {
-      const container = warden.find(handle);
-      const lines = container.stream(container.job(job_id), offsetIn(url), signal);
+      const lines = backend.find(handle).output(job_id, offsetIn(url), signal);
       response.writeHead(200, { 'content-type': 'application/x-ndjson' });
       response.flushHeaders();
       await pipeline(Readable.from(asNdjson(lines)), response);
       return undefined;
     },
     'POST /containers/:handle/jobs/:job_id/signal': async ({ handle, job_id, request }) => {
-      const container = warden.find(handle);
-      container.signal(container.job(job_id), (await body(SignalRequest, request)).signal);
+      const { signal } = await body(SignalRequest, request);
+      backend.find(handle).signal(job_id, signal);
       return {};
     },
     'POST /containers/:handle/run': async ({ handle, request, signal }) =>
-      await warden.find(handle).run(await body(SpawnRequest, request), signal),
+      await backend.find(handle).run(await body(SpawnRequest, request), signal),
     'POST /containers/:handle/net_in': async ({ handle, request }) =>
-      await warden.find(handle).netIn(await body(NetInRequest, request)),
+      await backend.find(handle).netIn(await body(NetInRequest, request)),
     'PUT /containers/:handle/net_out': async ({ handle, request }) => {
-      await warden.find(handle).netOut((await body(NetOutRequest, request)).rules);
+      await backend.find(handle).netOut((await body(NetOutRequest, request)).rules);
       return {};
     },
     'PUT /containers/:handle/limits': async ({ handle, request }) =>
-      await warden.find(handle).limit(await body(LimitRequest, request)),
+      await backend.find(handle).limit(await body(LimitRequest, request)),
     'PUT /containers/:handle/files': async ({ handle, url, request }) => {
-      await copyIn(ground, warden.find(handle), { path: pathIn(url), tar: request });
+      await backend.find(handle).copyIn({ path: pathIn(url), tar: request });
       return {};
     },
     'GET /containers/:handle/files': async ({ handle, url, response }) => {
-      await copyOut(ground, warden.find(handle), {
+      await backend.find(handle).copyOut({
         path: pathIn(url),
         begin: () => response.writeHead(200, { 'content-type': 'application/x-tar' }),
         to: response,

@@ -5,15 +5,13 @@ import { WARDEN_ERRORS } from '#contracts/warden.ts';
 import { acceptUpgrade, refuseUpgrade, splice } from '#http/upgrade.ts';
 import { WardenError } from '#http/warden-client.ts';
 import { describeError } from '#kernel/errors.ts';
-import { serveAttached } from './attach.ts';
-import { dial } from './dial.ts';
-import type { Ground } from './ground.ts';
-import type { Warden } from './warden.ts';
+import type { Log } from '#kernel/log.ts';
+import type { Backend } from './backend.ts';
 
 /** The verbs that leave HTTP: contracts/attach.ts. */
 export async function serveUpgrade(
-  warden: Warden,
-  ground: Ground,
+  backend: Backend,
+  log: Log,
   { request, socket, head }: { request: IncomingMessage; socket: Socket; head: Buffer },
 ): Promise<void> {
   socket.on('error', () => socket.destroy());
@@ -21,17 +19,17 @@ export async function serveUpgrade(
   try {
     const url = new URL(request.url ?? '/', 'http://warden');
     const [, collection, handle = '', verb] = url.pathname.split('/').map(decodeURIComponent);
-    const container = warden.find(handle);
+    const container = backend.find(handle);
     const protocol = request.headers.upgrade;
     if (collection === 'containers' && verb === 'attach' && protocol === ATTACH_PROTOCOL) {
       container.mustRun();
       acceptUpgrade(socket, ATTACH_PROTOCOL);
-      await serveAttached(ground, container, socket);
+      await container.attach(socket);
     } else if (collection === 'containers' && verb === 'dial' && protocol === DIAL_PROTOCOL) {
       const host = url.searchParams.get('host') ?? '';
       const port = Number(url.searchParams.get('port'));
       if (!(port >= 1 && port <= 65_535)) throw new WardenError('invalid_request', 'port is none');
-      const other = await dial(ground, container, { host, port });
+      const other = await container.dial({ host, port });
       acceptUpgrade(socket, DIAL_PROTOCOL);
       splice(socket, other);
     } else {
@@ -40,7 +38,7 @@ export async function serveUpgrade(
   } catch (error) {
     const { code, message } =
       error instanceof WardenError ? error : new WardenError('internal', 'warden failed; its log says why');
-    if (code === 'internal') ground.log.error({ path: request.url, error: describeError(error) }, 'upgrade failed');
+    if (code === 'internal') log.error({ path: request.url, error: describeError(error) }, 'upgrade failed');
     refuseUpgrade(socket, WARDEN_ERRORS[code], { error: { code, message } });
   }
 }

@@ -12,6 +12,7 @@
 set -u
 
 root=${STAGING_ROOT:-/tmp}
+unset STAGING_ROOT
 app=$root/app cache=$root/cache deps=$root/deps profile=$root/profile.d result=$root/result
 
 NOT_DETECTED=222 COMPILE_FAILED=223 RELEASE_FAILED=224 SUPPLY_FAILED=225 FINALIZE_FAILED=226 UNUSABLE=227

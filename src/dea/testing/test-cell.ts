@@ -70,13 +70,14 @@ export class TestCell implements AsyncDisposable {
     this.#stack = stack;
   }
 
-  static async start(change: object = {}): Promise<TestCell> {
+  /** `change` is of the DEA's configuration, `of_warden` of its warden's. */
+  static async start(change: object = {}, of_warden: Record<string, unknown> = {}): Promise<TestCell> {
     await using stack = new AsyncDisposableStack();
     const folder = await mkdtemp(join(tmpdir(), 'ingot-dea-'));
     stack.defer(async () => await rm(folder, { recursive: true, force: true }));
     const nats = stack.use(await TestNats.start());
     const controller = stack.use(await SimulatedController.start());
-    const warden = stack.use(await TestWarden.start());
+    const warden = stack.use(await TestWarden.start(of_warden));
     const bus = stack.use(await Bus.connect({ servers: [nats.url], name: 'test', log: silentLog }));
     const config = {
       base_dir: join(folder, 'dea'),
