@@ -226,6 +226,7 @@ function wardenConfig({ plan }: ConfigInputs): object {
     name: settings.name,
     socket_path: home.wardenSocket,
     depot: home.warden,
+    backend: settings.container_backend,
     stacks: { [STACK]: join(home.stacks, STACK, 'rootfs') },
     network_pool: settings.network_pool,
     uid_pool: { start: settings.uid_start },

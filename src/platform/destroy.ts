@@ -4,7 +4,7 @@ import { removeWarden } from '#warden/remove.ts';
 import { down } from './down.ts';
 import type { Home } from './home.ts';
 import { PlatformDown } from './reach.ts';
-import { readSettings } from './settings.ts';
+import { isolates, readSettings } from './settings.ts';
 
 /**
  * Stops the platform if it is up, ends whatever containers are left, and removes all that it keeps and all that it made in the
@@ -17,6 +17,7 @@ export async function destroy(home: Home): Promise<void> {
   } catch (error) {
     if (!(error instanceof PlatformDown)) throw error;
   }
-  await removeWarden({ name: readSettings(home).name, depot: home.warden }, systemClock);
+  const settings = readSettings(home);
+  if (isolates(settings)) await removeWarden({ name: settings.name, depot: home.warden }, systemClock);
   rmSync(home.folder, { recursive: true, force: true });
 }

@@ -8,7 +8,7 @@ import { editHostsFile } from './hosts-file.ts';
 import { isAlive } from './process-record.ts';
 import { PlatformDown, supervisorOf } from './reach.ts';
 import { removeServicesAddress, servicesCgroup } from './services-place.ts';
-import { readSettings } from './settings.ts';
+import { isolates, readSettings } from './settings.ts';
 import { Supervisor } from './supervisor.ts';
 
 const LIMIT_MS = 120_000;
@@ -36,6 +36,7 @@ export async function down(home: Home): Promise<void> {
 export async function cleanUp(home: Home): Promise<void> {
   await new Supervisor(home, createLog({ component: 'supervisor', level: 'error' })).endLeftovers();
   const settings = readSettings(home);
+  if (!isolates(settings)) return;
   await endEngines({ state_folder: home.services, cgroup: servicesCgroup(settings) }, systemClock);
   await removeServicesAddress(settings);
   editHostsFile(settings.name, []);

@@ -6,7 +6,7 @@ import { mkdirSync, openSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline/promises';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { describeError } from '#kernel/errors.ts';
 import { createLog } from '#kernel/log.ts';
 import { destroy } from './destroy.ts';
@@ -41,6 +41,7 @@ interface UpFlags {
   listen?: string;
   memory?: number;
   deas?: number;
+  containerBackend?: PlatformSettings['container_backend'];
   welcome: boolean;
 }
 
@@ -55,6 +56,11 @@ program
   .option('--listen <address>', 'address that the router listens on; 127.0.0.1 unless said', String)
   .option('--memory <mb>', 'memory that apps may reserve in all', wholeNumber)
   .option('--deas <n>', 'number of DEAs', wholeNumber)
+  .addOption(
+    new Option('--container-backend <backend>', 'process: without any isolation, for development without root').choices(
+      ['crun', 'process'],
+    ),
+  )
   .option('--no-welcome', 'do not push the sample app at the first start')
   .action(async (flags: UpFlags) => {
     if (flags.detach) await upDetached();
@@ -136,6 +142,7 @@ function chosenSettings(flags: UpFlags): Partial<PlatformSettings> {
     ...(flags.listen !== undefined && { listen_host: flags.listen }),
     ...(flags.memory !== undefined && { memory_mb: flags.memory }),
     ...(flags.deas !== undefined && { deas: flags.deas }),
+    ...(flags.containerBackend !== undefined && { container_backend: flags.containerBackend }),
     ...(!flags.welcome && { push_welcome: false }),
   };
 }

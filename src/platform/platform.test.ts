@@ -48,14 +48,18 @@ describe('the preflight', () => {
   it('names what is wrong with the machine and what to do', () => {
     const home = newHome();
     assert.throws(
-      () => checkMachine(home, { platform: 'darwin', uid: 0 }),
+      () => checkMachine(home, { platform: 'darwin', uid: 0, backend: 'crun' }),
       /runs its containers on Linux.*Use a Linux machine/,
     );
-    assert.throws(() => checkMachine(home, { platform: 'linux', uid: 1000 }), /must be root\. Run it with sudo/);
+    assert.throws(
+      () => checkMachine(home, { platform: 'linux', uid: 1000, backend: 'crun' }),
+      /must be root\. Run it with sudo.*--container-backend process.*nothing isolates/,
+    );
+    checkMachine(home, { platform: 'linux', uid: 1000, backend: 'process' });
     const file = join(home.folder, 'file');
     writeFileSync(file, '');
     assert.throws(
-      () => checkMachine(new Home(join(file, 'below')), { platform: 'linux', uid: 0 }),
+      () => checkMachine(new Home(join(file, 'below')), { platform: 'linux', uid: 0, backend: 'crun' }),
       /Choose another with INGOT_HOME/,
     );
   });
@@ -67,7 +71,7 @@ describe('the preflight', () => {
     try {
       const home = new Home(join(folder, 'home'));
       assert.throws(
-        () => checkMachine(home, { platform: 'linux', uid: 0 }),
+        () => checkMachine(home, { platform: 'linux', uid: 0, backend: 'crun' }),
         /Only 0\.\d GB are free .* Ingot needs 3\. Free some/,
       );
     } finally {

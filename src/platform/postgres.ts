@@ -2,6 +2,7 @@ import { execFile, execFileSync } from 'node:child_process';
 import { chownSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { userInfo } from 'node:os';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { AppError } from '#kernel/errors.ts';
@@ -24,7 +25,10 @@ function binaries(): string {
   return resolve(dirname(fileURLToPath(import.meta.resolve(package_))), '../native/bin');
 }
 
+/** Nobody in particular where we are not root: then it runs as we do. */
 function serverUser(): { uid: number; gid: number } {
+  const { uid, gid } = userInfo();
+  if (uid !== 0) return { uid, gid };
   const idOf = (flag: string): number =>
     Number(execFileSync('id', [flag, USER], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
   try {

@@ -38,6 +38,10 @@ export const PlatformSettings = z.strictObject({
     .strictObject({ first: z.number().int(), last: z.number().int() })
     .default({ first: 61_001, last: 65_000 }),
   uid_start: z.number().int().default(1_000_000_000).describe('first host user id that containers are mapped to'),
+  container_backend: z
+    .enum(['crun', 'process'])
+    .default('crun')
+    .describe('process: apps are plain processes without any isolation, for development without root'),
   deas: z.number().int().min(1).max(8).default(1).describe('DEAs on this machine'),
   log_level: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   traces: TracingConfig.optional().describe('where traces of requests go; off when left out'),
@@ -54,9 +58,23 @@ export const PlatformSettings = z.strictObject({
 });
 export type PlatformSettings = z.infer<typeof PlatformSettings>;
 
+/** What needs root and Linux is left out where containers are plain processes. */
+export const isolates = ({ container_backend }: Pick<PlatformSettings, 'container_backend'>): boolean =>
+  container_backend === 'crun';
+
 /** Which of our brokers stand in the marketplace. */
-export const servicesOf = ({ services }: PlatformSettings): readonly ServiceName[] =>
-  services === 'all' ? SERVICES : services;
+export const servicesOf = (settings: PlatformSettings): readonly ServiceName[] => {
+  if (!isolates(settings)) return [];
+  return settings.services === 'all' ? SERVICES : settings.services;
+};
+
+/** The way of containers that was chosen, now or at an earlier start; changes nothing. */
+export function chosenBackend(home: Home, chosen: Partial<PlatformSettings>): PlatformSettings['container_backend'] {
+  const kept = existsSync(home.settings)
+    ? loadConfig(z.looseObject({ container_backend: z.string().optional() }), home.settings)
+    : {};
+  return PlatformSettings.shape.container_backend.parse(chosen.container_backend ?? kept.container_backend);
+}
 
 /** Reads the settings; at the first start writes them, with `chosen` over the defaults, so that later starts keep them. */
 export function readSettings(home: Home, chosen: Partial<z.input<typeof PlatformSettings>> = {}): PlatformSettings {

@@ -19,7 +19,7 @@ import { marketplaceNote, offerServices } from './marketplace.ts';
 import type { Progress } from './progress.ts';
 import type { RoleName } from './roles.ts';
 import { addServicesAddress, removeServicesAddress } from './services-place.ts';
-import { servicesOf, type PlatformSettings } from './settings.ts';
+import { chosenBackend, isolates, servicesOf, type PlatformSettings } from './settings.ts';
 import { ensureStack } from './stack.ts';
 import { Supervisor, type ChildSpec } from './supervisor.ts';
 
@@ -37,6 +37,9 @@ const CONTROL_PLANE: readonly RoleName[] = [
 
 const controlPlane = ({ settings }: PlatformPlan): readonly RoleName[] =>
   servicesOf(settings).length === 0 ? CONTROL_PLANE : [...CONTROL_PLANE, 'brokers'];
+
+const NO_ISOLATION =
+  'NO ISOLATION: apps run as plain processes of this machine and reach all that you reach. For development only.';
 
 export interface UpSummary {
   api: string;
@@ -60,7 +63,9 @@ export async function bringUp(options: {
   log: Log;
 }): Promise<RunningPlatform> {
   const { home, progress, log } = options;
-  checkMachine(home, { platform: process.platform, uid: process.getuid?.() });
+  const backend = chosenBackend(home, options.chosen);
+  checkMachine(home, { platform: process.platform, uid: process.getuid?.(), backend });
+  if (backend === 'process') progress.say(NO_ISOLATION);
   refuseSecond(home);
   const supervisor = new Supervisor(home, log);
   home.prepare();
@@ -73,16 +78,17 @@ export async function bringUp(options: {
   undo.defer(async () => await supervisor.stopAll());
   try {
     const certificates = await progress.phase('certificates', async () => ensureCertificates(home, settings.domain));
-    await progress.phase(
-      'stack',
-      async () =>
-        await ensureStack({
-          stacks_folder: home.stacks,
-          name: STACK,
-          onProgress: (line) => log.info({ line }, 'stack'),
-        }),
-      ({ built }) => (built ? 'built' : 'in place'),
-    );
+    if (isolates(settings))
+      await progress.phase(
+        'stack',
+        async () =>
+          await ensureStack({
+            stacks_folder: home.stacks,
+            name: STACK,
+            onProgress: (line) => log.info({ line }, 'stack'),
+          }),
+        ({ built }) => (built ? 'built' : 'in place'),
+      );
     const postgres = { folder: home.postgres, port: ports.postgres, password: secrets.postgres_password };
     const nats = { folder: home.nats, port: ports.nats, password: secrets.nats_password };
     await progress.phase('message bus and database', async () => {
@@ -93,12 +99,14 @@ export async function bringUp(options: {
       await ensureDatabases(postgres, DATABASES);
     });
     writeConfigs({ plan, certificates, nats_url: natsUrl(nats), database_url: (name) => databaseUrl(postgres, name) });
-    if (settings.edit_hosts_file) {
+    if (settings.edit_hosts_file && isolates(settings)) {
       editHostsFile(settings.name, systemHosts(settings.domain));
       undo.defer(() => editHostsFile(settings.name, []));
     }
-    await addServicesAddress(settings);
-    undo.defer(async () => await removeServicesAddress(settings));
+    if (isolates(settings)) {
+      await addServicesAddress(settings);
+      undo.defer(async () => await removeServicesAddress(settings));
+    }
     await progress.phase('platform', async () => await startRoles(plan, supervisor));
     const { api } = componentUrls(plan);
     await progress.phase('API through the router', async () => await untilServes(plan, '/v3/info'));
