@@ -40,7 +40,14 @@ describe('deployments', () => {
     const ofWeb = (): number => dea.instances.filter((held) => held.app === app && held.droplet !== worker).length;
     let fewest = ofWeb();
     const watch = setInterval(() => (fewest = Math.min(fewest, ofWeb())), 1);
-    const created = await deploy(app, { droplet: { guid: droplet_guid } });
+    // As the cf CLI v9 sends `cf push -m 64M --strategy rolling`: what was not given is null.
+    const options = {
+      web_instances: null,
+      memory_in_mb: 64,
+      disk_in_mb: null,
+      log_rate_limit_in_bytes_per_second: null,
+    };
+    const created = await deploy(app, { droplet: { guid: droplet_guid }, options });
     assert.deepEqual(
       [created.at('status.value'), created.at('status.reason'), created.at('new_processes.0.type')],
       ['ACTIVE', 'DEPLOYING', 'web'],

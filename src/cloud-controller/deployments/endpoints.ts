@@ -39,8 +39,9 @@ const CreateDeployment = z.strictObject({
         .int({ error: 'Max in flight must be an integer greater than 0' })
         .min(1, { error: 'Max in flight must be an integer greater than 0' })
         .max(MAX_INTEGER)
+        .nullable()
         .optional(),
-      web_instances: Count.optional(),
+      web_instances: Count.nullable().optional(),
       memory_in_mb: Count.nullable().optional(),
       disk_in_mb: Count.nullable().optional(),
       log_rate_limit_in_bytes_per_second: z.number().int().min(-1).nullable().optional(),
@@ -48,6 +49,7 @@ const CreateDeployment = z.strictObject({
         .strictObject({
           steps: z.array(z.strictObject({ instance_weight: z.number().int().min(1).max(100) })).optional(),
         })
+        .nullable()
         .optional(),
     })
     .nullable()
@@ -175,7 +177,7 @@ function wantedOf(body: z.infer<typeof CreateDeployment>): DeploymentWanted & { 
     strategy,
     canary_steps,
     max_in_flight: options?.max_in_flight ?? 1,
-    web_instances: options?.web_instances,
+    web_instances: options?.web_instances ?? undefined,
     memory_in_mb: options?.memory_in_mb ?? undefined,
     disk_in_mb: options?.disk_in_mb ?? undefined,
     log_rate_limit_in_bytes_per_second: options?.log_rate_limit_in_bytes_per_second ?? undefined,
