@@ -86,6 +86,43 @@ const Smtp = z.strictObject({
 });
 export type SmtpConfig = z.infer<typeof Smtp>;
 
+const Nats = z.strictObject({
+  port: port.default(4222),
+  memory_mb: z.number().int().positive().default(512).describe('of the server; a quarter of it may be streams'),
+  disk_mb: z.number().int().positive().default(10_240).describe('of all streams together'),
+  payload_mb: z.number().positive().default(1).describe('of one message, at most'),
+  plans: z
+    .array(
+      z.strictObject({
+        ...plan,
+        connections: z.number().int().positive(),
+        stream_disk_mb: z.number().int().min(0),
+        stream_memory_mb: z.number().int().min(0),
+        streams: z.number().int().positive().default(100),
+      }),
+    )
+    .min(1)
+    .default([
+      {
+        name: 'small',
+        description: 'An account of 50 connections, streams of 64 MB',
+        connections: 50,
+        stream_disk_mb: 64,
+        stream_memory_mb: 8,
+        streams: 20,
+      },
+      {
+        name: 'large',
+        description: 'An account of 500 connections, streams of 1 GB',
+        connections: 500,
+        stream_disk_mb: 1024,
+        stream_memory_mb: 32,
+        streams: 200,
+      },
+    ]),
+});
+export type NatsConfig = z.infer<typeof Nats>;
+
 export const BrokersConfig = z.strictObject({
   index: z.number().int().min(0).default(0),
   version: z.string().default('0.1.0'),
@@ -120,5 +157,6 @@ export const BrokersConfig = z.strictObject({
   postgresql: Postgresql.optional().describe('left out, there is no such broker'),
   redis: Redis.optional(),
   smtp: Smtp.optional(),
+  nats: Nats.optional(),
 });
 export type BrokersConfig = z.infer<typeof BrokersConfig>;

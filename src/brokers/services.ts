@@ -5,6 +5,7 @@ import type { ComponentContext } from '#kernel/component.ts';
 import type { BrokersConfig } from './config.ts';
 import { Credentials } from './credentials.ts';
 import { ensureSystemUser } from './engines/system-user.ts';
+import { Nats } from './nats/service.ts';
 import { TenantsServer } from './postgresql/server.ts';
 import { Postgresql } from './postgresql/service.ts';
 import { Redis } from './redis/service.ts';
@@ -42,6 +43,10 @@ export function openServices(config: BrokersConfig, given: ComponentContext & { 
     const folder = join(config.state_folder, 'smtp');
     ensurePassable(folder);
     services.push(new Smtp({ config: config.smtp, credentials, folder, address, user, around }));
+  }
+  if (config.nats) {
+    const folder = join(config.state_folder, 'nats');
+    services.push(new Nats({ config: config.nats, db: given.db, credentials, folder, address, user, around }));
   }
   return services;
 }

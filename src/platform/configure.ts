@@ -74,6 +74,7 @@ function serviceConfig(name: ServiceName, plan: PlatformPlan): object {
   switch (name) {
     case 'postgresql':
     case 'redis':
+    case 'nats':
       return {};
     case 'smtp': {
       const { app, login } = componentUrls(plan);

@@ -24,7 +24,12 @@ export interface Offering {
 }
 
 /** TCP ports of the services, on their address. */
-const PORTS: Readonly<Record<ServiceName, string>> = { postgresql: '5432', redis: '6400-6999', smtp: '2525' };
+const PORTS: Readonly<Record<ServiceName, string>> = {
+  postgresql: '5432',
+  redis: '6400-6999',
+  nats: '4222',
+  smtp: '2525',
+};
 const SECURITY_GROUP = 'services';
 
 /**

@@ -93,6 +93,11 @@ export class Engine implements AsyncDisposable {
     prepareCgroup(this.#cgroup, spec.limits);
   }
 
+  /** Sends it a signal, such as to read its configuration anew; one that is down reads it at its start. */
+  signal(signal: 'SIGHUP'): void {
+    if (this.#running && isAlive(this.#running)) process.kill(this.#running.pid, signal);
+  }
+
   /** Stops it for good. */
   async stop(): Promise<void> {
     this.#watch?.[Symbol.dispose]();
@@ -155,7 +160,11 @@ export class Engine implements AsyncDisposable {
       stdio: ['ignore', output, output],
       detached: true,
       cwd: '/',
-      env: { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C.UTF-8', GROUPS_TO_JOIN: groups.join(' ') },
+      env: {
+        PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+        LC_ALL: 'C.UTF-8',
+        GROUPS_TO_JOIN: groups.join(' '),
+      },
     });
     closeSync(output);
     child.once('error', (error) =>
