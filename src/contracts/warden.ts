@@ -52,11 +52,15 @@ export const BindMount = z.object({
   mode: z.enum(['ro', 'rw']),
 });
 
+/** Among containers that want the same disk at once; 100 is what the kernel gives unless told. */
+const IoWeight = z.number().int().min(1).max(1000);
+
 export const ContainerLimits = z.object({
   memory_in_bytes: z.number().int().positive(),
   disk_in_bytes: z.number().int().positive(),
   cpu_shares: z.number().int().min(2).max(10_000).default(128),
   cpu_quota: z.number().positive().optional().describe('cores, as a cap'),
+  io_weight: IoWeight.optional(),
   pids: z.number().int().positive().default(1024),
   nofile: z.number().int().positive().default(16_384),
   bandwidth: z
@@ -108,6 +112,12 @@ export const ContainerInfo = CreateReply.extend({
   properties: z.record(z.string(), z.string()),
   memory_stat: z.object({ usage: z.number(), rss: z.number(), cache: z.number(), limit: z.number() }).describe('bytes'),
   cpu_stat: z.object({ usage_ns: z.number(), throttled_ns: z.number() }),
+  io_stat: z
+    .object({
+      weight: z.number().nullable(),
+      note: z.string().nullable().describe('why the weight decides nothing here'),
+    })
+    .describe('of its disk traffic'),
   disk_stat: z.object({ bytes_used: z.number(), bytes_limit: z.number() }),
   pids: z.number().int(),
   job_ids: z.array(z.string()),
@@ -228,6 +238,7 @@ export const LimitRequest = z.strictObject({
   disk_in_bytes: z.number().int().positive().optional(),
   cpu_shares: z.number().int().min(2).max(10_000).optional(),
   cpu_quota: z.number().positive().optional(),
+  io_weight: IoWeight.optional(),
   pids: z.number().int().positive().optional(),
   bandwidth: ContainerLimits.shape.bandwidth,
 });

@@ -53,6 +53,13 @@ export const DeaConfig = z
           .min(2)
           .default(64)
           .describe('below what instances get, so that builds wait for apps'),
+        io_weight: z
+          .number()
+          .int()
+          .min(1)
+          .max(1000)
+          .default(10)
+          .describe('of disk traffic, where the kernel weighs it; instances have 100'),
         max_package_bytes: z
           .number()
           .int()

@@ -83,6 +83,7 @@ export async function build(ground: Ground, record: ContainerRecord): Promise<Pr
   connectContainer(started, place, ground.mtu);
   if (limits.bandwidth) await limitBandwidth(started, place, limits.bandwidth);
   ground.seccomp.program ??= await ground.runtime.seccompProgram(handle);
+  if (limits.io_weight !== undefined) ground.cgroupOf(handle).setLimits({ io_weight: limits.io_weight });
   const process = identify(started);
   if (!process) throw new Error('its first process ended at once');
   return process;

@@ -93,6 +93,7 @@ export class Container {
       properties,
       memory_stat: cgroup.memory(),
       cpu_stat: cgroup.cpu(),
+      io_stat: cgroup.io(),
       disk_stat: { bytes_used: this.#ground.disks.bytesUsed(this.handle), bytes_limit: limits.disk_in_bytes },
       pids: cgroup.processes().length,
       job_ids: [...this.jobs.keys()],

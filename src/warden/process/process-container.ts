@@ -80,6 +80,7 @@ export class ProcessContainer implements BackendContainer {
       properties,
       memory_stat: { usage: rss_bytes, rss: rss_bytes, cache: 0, limit: limits.memory_in_bytes },
       cpu_stat: { usage_ns: cpu_ns, throttled_ns: 0 },
+      io_stat: { weight: null, note: 'the backend "process" holds nobody to a limit' },
       disk_stat: { bytes_used: 0, bytes_limit: limits.disk_in_bytes },
       pids,
       job_ids: [...this.#jobs.keys()],
