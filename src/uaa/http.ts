@@ -10,6 +10,7 @@ import { identityEndpoints } from './identity/endpoints.ts';
 import { samlEndpoints } from './identity/saml-endpoints.ts';
 import { loginEndpoints } from './login/endpoints.ts';
 import { passwordEndpoints } from './login/password-endpoints.ts';
+import { signOutEndpoints } from './login/sign-out.ts';
 import { openidEndpoints } from './openid/endpoints.ts';
 import { tokenEndpoints } from './tokens/endpoints.ts';
 import type { Uaa } from './uaa.ts';
@@ -33,6 +34,7 @@ export function createUaaServer(
   approvalEndpoints(server, uaa);
   openidEndpoints(server, uaa);
   loginEndpoints(server, uaa);
+  signOutEndpoints(server, uaa);
   passwordEndpoints(server, uaa);
   identityEndpoints(server, uaa);
   samlEndpoints(server, uaa);

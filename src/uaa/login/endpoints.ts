@@ -1,5 +1,5 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { isRedirectTo, redirectOf } from '../authorize/request.ts';
+import type { FastifyInstance, FastifyReply } from 'fastify';
+import { redirectOf } from '../authorize/request.ts';
 import { formOf, queryOf, readParameters } from '../edge/form.ts';
 import { redirect } from '../edge/redirect.ts';
 import { UaaError } from '../errors.ts';
@@ -46,22 +46,6 @@ export function loginEndpoints(server: FastifyInstance, uaa: Uaa): void {
       return await again(error.message === 'Bad credentials' ? texts.bad_credentials : texts.locked, 401);
     }
     return await redirect(reply, onward === '' ? '/' : onward);
-  });
-
-  server.get('/logout.do', async (request, reply) => {
-    const query = queryOf(request);
-    const visit = await browser.visit(request, reply, undefined);
-    return await signOut(uaa, request, reply, {
-      visit,
-      redirect_to: query['redirect'] ?? query['post_logout_redirect_uri'],
-      client_id: query['client_id'],
-    });
-  });
-
-  server.post('/logout.do', async (request, reply) => {
-    const visit = await browser.visit(request, reply, undefined);
-    if (!visit.isOwnForm(formOf(request)['csrf'])) return await redirect(reply, '/');
-    return await signOut(uaa, request, reply, { visit, redirect_to: undefined, client_id: undefined });
   });
 
   server.get('/', async (request, reply) => {
@@ -165,22 +149,4 @@ async function approvalsOf(
       scopes: list.map((approval) => approval.scope),
     })),
   );
-}
-
-async function signOut(
-  uaa: Uaa,
-  request: FastifyRequest,
-  reply: FastifyReply,
-  of: { visit: Visit; redirect_to: string | undefined; client_id: string | undefined },
-): Promise<FastifyReply> {
-  const { session } = of.visit;
-  await uaa.browser.signOut(reply, session);
-  if (session) uaa.audit.record({ event: 'signed_out', user_id: session.user.id, remote_address: request.ip });
-  const { redirect_to, client_id } = of;
-  // Only to where the client named is at home, for the same reason as with codes.
-  const client = client_id === undefined || redirect_to === undefined ? undefined : await uaa.clients.find(client_id);
-  const isAllowed = client?.redirect_uri.some((uri) =>
-    isRedirectTo(uri, redirect_to ?? '', client.has_redirect_wildcards),
-  );
-  return await redirect(reply, isAllowed === true && redirect_to !== undefined ? redirect_to : '/login?signed_out');
 }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import * as oidc from 'openid-client';
 import { freePort } from '#testing/free-port.ts';
@@ -71,6 +72,47 @@ describe('openid-client', () => {
     assert.equal(claims?.['user_name'], 'admin');
     const info = await oidc.fetchUserInfo(config, tokens.access_token, claims?.sub ?? '');
     assert.equal(info['user_name'], 'admin');
+  });
+
+  it('gets an ID token that is bound to its request by the nonce and to the access token by at_hash', async () => {
+    const first = await codeFlow(config);
+    const other = await codeFlow(config);
+    const half = (token: string): string =>
+      createHash('sha256').update(token).digest().subarray(0, 16).toString('base64url');
+    assert.equal(first.claims()?.['at_hash'], half(first.access_token));
+    assert.notEqual(first.claims()?.['at_hash'], half(other.access_token));
+    assert.match(String(first.claims()?.nonce), /^[\w-]{20,}$/);
+    assert.notEqual(first.claims()?.nonce, other.claims()?.nonce);
+  });
+
+  it('ends the session of the person that its ID token names, and of nobody else', async () => {
+    await uaa.addUser('eve');
+    const { id_token = '' } = await codeFlow(config);
+    const end = async (cookie: string, more: Record<string, string> = {}): Promise<{ status: number; to: string }> => {
+      const parameters = { id_token_hint: id_token, post_logout_redirect_uri: CALLBACK, state: 's-7', ...more };
+      const { pathname, search } = oidc.buildEndSessionUrl(config, parameters);
+      const answer = await uaa.request(`${pathname}${search}`, { headers: { cookie, accept: 'text/html' } });
+      return { status: answer.status, to: answer.headers.get('location') ?? '' };
+    };
+    const isSignedIn = async (cookie: string): Promise<boolean> =>
+      (await uaa.request('/', { headers: { cookie, accept: 'text/html' } })).status === 200;
+    const eve = await signInByForm(uaa, 'eve', 'secret');
+    assert.deepEqual([await end(eve), await isSignedIn(eve)], [{ status: 302, to: '/' }, true]);
+    const own = await signInByForm(uaa, 'admin');
+    const { access_token } = await uaa.login();
+    for (const wrong of [{ id_token_hint: `${id_token}x` }, { id_token_hint: access_token }, { client_id: 'public' }])
+      assert.equal((await end(own, wrong)).status, 400);
+    assert.equal(await isSignedIn(own), true);
+    uaa.clock.forward(7_000);
+    assert.deepEqual(await end(own, { post_logout_redirect_uri: 'http://evil.example/' }), {
+      status: 302,
+      to: '/login?signed_out',
+    });
+    const again = await signInByForm(uaa, 'admin');
+    assert.deepEqual(
+      [await end(again), await isSignedIn(again)],
+      [{ status: 302, to: `${CALLBACK}?state=s-7` }, false],
+    );
   });
 
   it('signs people in to the dashboard of a service, with a client as the cloud controller makes it', async () => {
