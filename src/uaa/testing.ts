@@ -68,9 +68,14 @@ export class TestUaa implements AsyncDisposable {
     return this.#running.addresses['http'] ?? '';
   }
 
-  /** Another UAA beside this one; its address. */
-  async startAnother(): Promise<string> {
-    const config = configOf(this.database_url, this.nats, this.#chosen);
+  /** As it was started with, for others beside it in processes of their own. */
+  get configuration(): UaaConfig {
+    return configOf(this.database_url, this.nats, this.#chosen);
+  }
+
+  /** Another UAA beside this one, perhaps configured differently; its address. */
+  async startAnother(more: object = {}): Promise<string> {
+    const config = configOf(this.database_url, this.nats, { ...this.#chosen, ...more });
     const other = await start(config, { log: silentLog, clock: this.clock });
     this.#others.push(other);
     return other.addresses['http'] ?? '';
@@ -79,7 +84,7 @@ export class TestUaa implements AsyncDisposable {
   /** The method and path of each endpoint, as registered. */
   async routes(): Promise<{ method: string; path: string }[]> {
     await using bus = await Bus.connect({ servers: [this.nats.url], name: 'routes', log: silentLog });
-    const config = configOf(this.database_url, this.nats, this.#chosen);
+    const config = this.configuration;
     await using uaa = await openUaa(config, { log: silentLog, clock: this.clock, bus, migrations: MIGRATIONS });
     const routes: { method: string; path: string }[] = [];
     createUaaServer(uaa, ({ method, url }) => {
@@ -115,6 +120,14 @@ export class TestUaa implements AsyncDisposable {
       headers: { authorization: basicAuthHeader(client), accept: 'application/json' },
       body: new URLSearchParams(form),
     });
+  }
+
+  /** A person's token of a client that may see and change approvals. */
+  async personToken(username = 'admin', password = ADMIN_PASSWORD): Promise<string> {
+    const client = { user: 'test-person', password: RESOURCE_SECRET };
+    const answer = await this.grant({ grant_type: 'password', username, password }, client);
+    if (answer.status !== 200) throw new Error(`login: ${answer.status} ${answer.text}`);
+    return answer.json<TokenResponse>().access_token;
   }
 
   async login(username = 'admin', password = ADMIN_PASSWORD): Promise<TokenResponse> {
@@ -167,6 +180,11 @@ function configOf(url: string, nats: TestNats, chosen: object): UaaConfig {
     ],
     authorized_grant_types: ['client_credentials'],
   };
+  const person_client = {
+    secret: RESOURCE_SECRET,
+    scope: ['openid', 'approvals.me', 'cloud_controller.read'],
+    authorized_grant_types: ['password'],
+  };
   const { clients, ...rest } = chosen as { clients?: object };
   const input: Input = {
     listen: { host: '127.0.0.1', port: 0 },
@@ -174,8 +192,12 @@ function configOf(url: string, nats: TestNats, chosen: object): UaaConfig {
     database: { url, max_connections: 8 },
     nats_servers: [nats.url],
     status: { password: 'status' },
-    client_secrets: { doppler: RESOURCE_SECRET, cloud_controller_username_lookup: RESOURCE_SECRET },
-    clients: { 'test-admin': admin_client, ...clients },
+    client_secrets: {
+      doppler: RESOURCE_SECRET,
+      cloud_controller_username_lookup: RESOURCE_SECRET,
+      'ssh-proxy': RESOURCE_SECRET,
+    },
+    clients: { 'test-admin': admin_client, 'test-person': person_client, ...clients },
     admin: { password: ADMIN_PASSWORD },
     ...rest,
   };
@@ -183,15 +205,20 @@ function configOf(url: string, nats: TestNats, chosen: object): UaaConfig {
 }
 
 /** Signs in as a browser would; the cookies that it has then. */
-export async function signInByForm(uaa: TestUaa, username: string, password = ADMIN_PASSWORD): Promise<string> {
-  const page = await uaa.request('/login', { headers: { accept: 'text/html' } });
+export async function signInByForm(
+  uaa: TestUaa,
+  username: string,
+  password = ADMIN_PASSWORD,
+  at = uaa.url,
+): Promise<string> {
+  const page = await uaa.request(`${at}/login`, { headers: { accept: 'text/html' } });
   const csrf = /name="csrf" value="([^"]+)"/.exec(page.text)?.[1] ?? '';
   const anchor = page.headers
     .getSetCookie()
     .map((cookie) => cookie.split(';')[0])
     .join('; ');
   const body = new URLSearchParams({ username, password, csrf });
-  const answer = await uaa.request('/login.do', {
+  const answer = await uaa.request(`${at}/login.do`, {
     method: 'POST',
     headers: { cookie: anchor, accept: 'text/html' },
     body,

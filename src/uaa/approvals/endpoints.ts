@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { requireToken } from '../edge/access.ts';
+import { madeBy, requireToken } from '../edge/access.ts';
 import { queryOf } from '../edge/form.ts';
 import { parseBody } from '../edge/uaa-errors.ts';
 import { UaaError } from '../errors.ts';
@@ -39,11 +39,11 @@ export function approvalEndpoints(server: FastifyInstance, uaa: Uaa): void {
       if (!(await uaa.clients.find(client_id)))
         throw new UaaError('invalid_request', `No client with requested id: ${client_id}`);
     }
-    await approvals.delete(user_id);
-    for (const [client_id, list] of byClient) {
-      await approvals.set({ user_id, client_id }, new Map(list.map(({ scope, status }) => [scope, status])), now());
-    }
-    audit.record({ event: 'approvals_changed', user_id, remote_address: request.ip });
+    const decisions = new Map(
+      [...byClient].map(([client_id, list]) => [client_id, new Map(list.map(({ scope, status }) => [scope, status]))]),
+    );
+    await approvals.replace(user_id, decisions, now());
+    audit.record({ event: 'approvals_changed', user_id, ...madeBy(request) });
     return (await approvals.list(user_id, now())).map(present);
   });
 
@@ -51,7 +51,7 @@ export function approvalEndpoints(server: FastifyInstance, uaa: Uaa): void {
     const user_id = await requireUser(request);
     const client_id = requireParameter(queryOf(request), 'clientId');
     await approvals.delete(user_id, client_id);
-    audit.record({ event: 'approvals_changed', user_id, client_id, remote_address: request.ip });
+    audit.record({ event: 'approvals_changed', user_id, client_id, ...madeBy(request) });
     return { status: 'ok', message: `Approvals of user ${user_id} and client ${client_id} revoked` };
   });
 }

@@ -3,6 +3,7 @@ import { isDatabaseAway, type Database } from '#db/database.ts';
 import type { Clock } from '#kernel/clock.ts';
 import { describeError } from '#kernel/errors.ts';
 import type { Log } from '#kernel/log.ts';
+import { currentRequest } from '#kernel/request-scope.ts';
 import type { UaaTables } from '../tables.ts';
 
 export type AuditEventName =
@@ -36,6 +37,8 @@ export interface AuditEvent {
   client_id?: string | undefined;
   origin?: string | undefined;
   remote_address?: string | undefined;
+  /** Whose token made the change; absent where people act in a browser, who are `user_id` then. */
+  by?: { client_id: string; user_id?: string } | undefined;
   /** Facts; never a secret, a password or a token. */
   data?: Record<string, unknown>;
 }
@@ -62,8 +65,13 @@ export class AuditTrail implements AsyncDisposable {
   }
 
   record(event: AuditEvent): void {
+    // The log carries the request's id by itself.
     this.#log.info({ ...event }, 'audit');
-    if (this.#waiting.length < BACKLOG) this.#waiting.push({ at: new Date(this.#clock.now()), event });
+    if (this.#waiting.length >= BACKLOG) return;
+    const { by, ...facts } = event;
+    const request_id = currentRequest()?.request_id;
+    const data = { ...event.data, ...(by && { by }), ...(request_id !== undefined && { request_id }) };
+    this.#waiting.push({ at: new Date(this.#clock.now()), event: { ...facts, data } });
   }
 
   /** Resolves when all events so far are kept, or could not be. */
@@ -88,7 +96,6 @@ export class AuditTrail implements AsyncDisposable {
         batch.map(({ at, event }) => ({
           ...event,
           at,
-          data: event.data ?? {},
         })),
         (_name, value: unknown) => (typeof value === 'string' ? storable(value) : value),
       );

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import pg from 'pg';
 import { RESOURCE_SECRET, TestUaa, type Answer } from '../testing.ts';
 
 describe('the clients API', () => {
@@ -163,5 +164,42 @@ describe('the clients API', () => {
       (await send('GET', '/oauth/clients/cf', undefined, (await uaa.login('plain', 'secret')).access_token)).status,
       403,
     );
+  });
+
+  it('keeps what people said that clients may do, and a change of it is whole or none', async () => {
+    await uaa.addUser('pia');
+    const own = await uaa.personToken('pia', 'secret');
+    const gone = { client_id: 'gone', client_secret: 's', authorized_grant_types: ['client_credentials'] };
+    assert.equal((await send('POST', '/oauth/clients', gone)).status, 201);
+    interface Said {
+      clientId: string;
+      scope: string;
+      status: string;
+    }
+    const said = async (): Promise<string[]> =>
+      (await send('GET', '/approvals', undefined, own))
+        .json<Said[]>()
+        .map(({ clientId, scope, status }) => `${clientId} ${scope} ${status}`);
+    const say = (clientId: string, scope: string, status = 'APPROVED'): Said => ({ clientId, scope, status });
+    const put = async (...all: Said[]): Promise<number> => (await send('PUT', '/approvals', all, own)).status;
+    assert.equal(await put(say('cf', 'openid'), say('cf', 'scim.me', 'DENIED'), say('gone', 'openid')), 200);
+    const before = ['cf openid APPROVED', 'cf scim.me DENIED', 'gone openid APPROVED'];
+    assert.deepEqual(await said(), before);
+    assert.equal(await put(say('cf', 'openid', 'DENIED'), say('nobody', 'openid')), 400);
+    assert.equal(await put({ ...say('cf', 'openid'), status: 'MAYBE' }), 400);
+    assert.deepEqual(await said(), before);
+    // At another UAA, so that this one believes for a second that the client is still there.
+    const database = new pg.Client({ connectionString: uaa.database_url });
+    await database.connect();
+    await uaa.grant({ grant_type: 'client_credentials' }, { user: 'gone', password: 's' });
+    await database.query("delete from clients where client_id = 'gone'");
+    await database.end();
+    assert.equal(await put(say('cf', 'profile'), say('gone', 'openid')), 400);
+    assert.deepEqual(await said(), before.slice(0, 2));
+    assert.equal((await send('DELETE', '/approvals?clientId=cf', undefined, own)).status, 200);
+    assert.deepEqual(await said(), []);
+    const others = { ...say('cf', 'openid'), userId: 'somebody-else' };
+    assert.equal(await put(others), 403);
+    assert.equal((await send('GET', '/approvals')).status, 403);
   });
 });

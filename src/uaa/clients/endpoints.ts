@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { hasScope, requireToken } from '../edge/access.ts';
+import { hasScope, madeBy, requireToken } from '../edge/access.ts';
 import { queryOf } from '../edge/form.ts';
 import { parseBody } from '../edge/uaa-errors.ts';
 import { badCredentials, UaaError } from '../errors.ts';
@@ -47,7 +47,7 @@ export function clientEndpoints(server: FastifyInstance, uaa: Uaa): void {
     const held = await requireToken(request, guard, 'clients.write', 'clients.admin');
     const body = parseBody(ClientBody, request.body, 'invalid_request');
     const [created] = await clients.modify([await additionOf(uaa, held, body)]);
-    audit.record({ event: 'client_created', client_id: created?.client_id, remote_address: request.ip });
+    audit.record({ event: 'client_created', client_id: created?.client_id, ...madeBy(request) });
     reply.code(201);
     return created && presentClient(created);
   });
@@ -58,7 +58,7 @@ export function clientEndpoints(server: FastifyInstance, uaa: Uaa): void {
     const body = parseBody(ClientBody, request.body, 'invalid_request');
     if (body.client_id !== undefined && body.client_id !== client_id) throw invalid('The client_id does not change');
     const [updated] = await clients.modify([await updateOf(uaa, held, { ...body, client_id })]);
-    audit.record({ event: 'client_modified', client_id, remote_address: request.ip });
+    audit.record({ event: 'client_modified', client_id, ...madeBy(request) });
     return updated && presentClient(updated);
   });
 
@@ -69,7 +69,7 @@ export function clientEndpoints(server: FastifyInstance, uaa: Uaa): void {
     const { client_id } = client;
     await clients.modify([{ kind: 'delete', client_id }]);
     await uaa.revocations.tellClient(client_id);
-    audit.record({ event: 'client_deleted', client_id, remote_address: request.ip });
+    audit.record({ event: 'client_deleted', client_id, ...madeBy(request) });
     return presentClient(client);
   });
 
@@ -90,7 +90,7 @@ export function clientEndpoints(server: FastifyInstance, uaa: Uaa): void {
     // What the old secret gave ends with it, unless the change is one that two secrets make smooth.
     await clients.setSecrets(id, [...kept, ...added], changeMode === 'UPDATE');
     if (changeMode === 'UPDATE') await uaa.revocations.tellClient(id);
-    audit.record({ event: 'client_secret_changed', client_id: id, remote_address: request.ip, data: { changeMode } });
+    audit.record({ event: 'client_secret_changed', client_id: id, ...madeBy(request), data: { changeMode } });
     const verb = { ADD: 'added', DELETE: 'deleted', UPDATE: 'updated' }[changeMode];
     return { status: 'ok', message: `Secret is ${verb}` };
   });
@@ -181,5 +181,5 @@ function record(uaa: Uaa, request: FastifyRequest, { kind, client_id }: ClientCh
     delete: 'client_deleted',
     secret: 'client_secret_changed',
   } as const;
-  uaa.audit.record({ event: events[kind], client_id, remote_address: request.ip });
+  uaa.audit.record({ event: events[kind], client_id, ...madeBy(request) });
 }

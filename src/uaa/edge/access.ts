@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify';
 import { readBasicAuth } from '#http/basic-auth.ts';
-import type { AuditTrail } from '../audit/store.ts';
+import type { AuditEvent, AuditTrail } from '../audit/store.ts';
 import type { ClientStore } from '../clients/store.ts';
 import { UaaError } from '../errors.ts';
 import type { Parameters } from '../grants/grant-request.ts';
@@ -22,7 +22,17 @@ export async function requireToken(
       `Insufficient scope for this resource: one of ${scopes.join(', ')} is needed`,
     );
   }
+  bearers.set(request, held);
   return held;
+}
+
+const bearers = new WeakMap<FastifyRequest, HeldToken>();
+
+/** Who makes a change, for the audit trail: the bearer that requireToken let in, and from where. */
+export function madeBy(request: FastifyRequest): Pick<AuditEvent, 'by' | 'remote_address'> {
+  const held = bearers.get(request);
+  const by = held && { client_id: held.client.client_id, ...(held.user && { user_id: held.user.id }) };
+  return { by, remote_address: request.ip };
 }
 
 export const hasScope = (held: HeldToken, ...scopes: string[]): boolean =>

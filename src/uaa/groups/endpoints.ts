@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import { z } from 'zod';
-import { requireToken } from '../edge/access.ts';
+import { madeBy, requireToken } from '../edge/access.ts';
 import { queryOf } from '../edge/form.ts';
 import { parseBody } from '../edge/uaa-errors.ts';
 import { UaaError } from '../errors.ts';
@@ -63,7 +63,7 @@ export function groupEndpoints(server: FastifyInstance, uaa: Uaa): void {
     for (const member of members) await groups.assertMember('', member);
     const created = await groups.create({ display_name, description: body.description ?? '' });
     await groups.setMembers(created.id, members);
-    audit.record({ event: 'group_created', remote_address: request.ip, data: { id: created.id, display_name } });
+    audit.record({ event: 'group_created', ...madeBy(request), data: { id: created.id, display_name } });
     reply.code(201);
     return await show(uaa, reply, created);
   });
@@ -78,7 +78,7 @@ export function groupEndpoints(server: FastifyInstance, uaa: Uaa): void {
     for (const member of members) await groups.assertMember(id, member);
     const updated = await groups.update(id, { display_name, description: body.description ?? '' }, version);
     await groups.setMembers(id, members);
-    audit.record({ event: 'group_modified', remote_address: request.ip, data: { id } });
+    audit.record({ event: 'group_modified', ...madeBy(request), data: { id } });
     return await show(uaa, reply, updated);
   });
 
@@ -109,7 +109,7 @@ export function groupEndpoints(server: FastifyInstance, uaa: Uaa): void {
       else kept.set(member.value, memberOf(member));
     }
     await groups.setMembers(id, [...kept.values()]);
-    audit.record({ event: 'group_modified', remote_address: request.ip, data: { id } });
+    audit.record({ event: 'group_modified', ...madeBy(request), data: { id } });
     return await show(uaa, reply, updated);
   });
 
@@ -125,7 +125,7 @@ export function groupEndpoints(server: FastifyInstance, uaa: Uaa): void {
     if (!(await groups.delete(id))) throw groupNotFound(id);
     audit.record({
       event: 'group_deleted',
-      remote_address: request.ip,
+      ...madeBy(request),
       data: { id, display_name: before.display_name },
     });
     return presentGroup(before, members);
@@ -158,7 +158,7 @@ function memberEndpoints(server: FastifyInstance, uaa: Uaa): void {
     const { id } = request.params;
     const member = memberOf(parseBody(Member, request.body, 'invalid_scim_resource'));
     const added = await groups.addMember(id, member);
-    audit.record({ event: 'group_modified', remote_address: request.ip, data: { id, added: member.member_id } });
+    audit.record({ event: 'group_modified', ...madeBy(request), data: { id, added: member.member_id } });
     reply.code(201);
     return presentMember(added);
   });
@@ -168,7 +168,7 @@ function memberEndpoints(server: FastifyInstance, uaa: Uaa): void {
     const { id, member_id } = request.params;
     const removed = await groups.removeMember(id, member_id);
     if (!removed) throw memberNotFound(member_id, id);
-    audit.record({ event: 'group_modified', remote_address: request.ip, data: { id, removed: member_id } });
+    audit.record({ event: 'group_modified', ...madeBy(request), data: { id, removed: member_id } });
     return presentMember(removed);
   });
 }

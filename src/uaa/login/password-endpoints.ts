@@ -43,7 +43,7 @@ export function passwordEndpoints(server: FastifyInstance, uaa: Uaa): void {
     } catch (error) {
       if (!(error instanceof UaaError) || error.code !== 'unauthorized') throw error;
       return await again(
-        error.message === 'Bad credentials' ? context.texts.bad_credentials : context.texts.locked,
+        error.message === 'Bad credentials' ? context.texts.old_password_wrong : context.texts.locked,
         401,
       );
     }
@@ -118,7 +118,7 @@ async function faultOf(
 }
 
 async function setPassword(uaa: Uaa, request: FastifyRequest, user: User, password: string): Promise<void> {
-  await uaa.authenticator.setPassword(user, password, request.ip);
+  await uaa.authenticator.setPassword(user, password, { remote_address: request.ip });
   await uaa.revocations.tellUser(user.id);
 }
 

@@ -1,5 +1,5 @@
 import type { Clock } from '#kernel/clock.ts';
-import type { AuditTrail } from '../audit/store.ts';
+import type { AuditEvent, AuditTrail } from '../audit/store.ts';
 import { accountLocked, badCredentials } from '../errors.ts';
 import { hashPassword, verifyPassword } from '../passwords/hash.ts';
 import type { User } from '../tables.ts';
@@ -85,9 +85,9 @@ export class Authenticator {
   }
 
   /** Sets a password that the policy allows; ends the user's other tokens and sessions. */
-  async setPassword(user: User, password: string, remote_address: string): Promise<void> {
+  async setPassword(user: User, password: string, made: Pick<AuditEvent, 'by' | 'remote_address'>): Promise<void> {
     await this.#options.users.setPassword(user.id, await hashPassword(password));
-    this.#options.audit.record({ event: 'password_changed', user_id: user.id, origin: user.origin, remote_address });
+    this.#options.audit.record({ event: 'password_changed', user_id: user.id, origin: user.origin, ...made });
   }
 }
 

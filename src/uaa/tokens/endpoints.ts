@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify';
-import { bearerOf, hasScope, requireClient, requireToken, type ProvenClient } from '../edge/access.ts';
+import { bearerOf, hasScope, madeBy, requireClient, requireToken, type ProvenClient } from '../edge/access.ts';
 import { formOf, queryOf } from '../edge/form.ts';
 import { UaaError } from '../errors.ts';
 import { requireParameter, type GrantHandler } from '../grants/grant-request.ts';
@@ -19,7 +19,7 @@ export function tokenEndpoints(server: FastifyInstance, uaa: Uaa): void {
     const { client, isConfidential } = await requireClient(request, parameters, uaa);
     const handler = handlerOf(uaa.grants, grant_type, client);
     const grant = await handler({ client, isConfidential, parameters, remote_address: request.ip });
-    return await issue(uaa, grant, request.ip);
+    return await issue(uaa, grant, { grant_type, remote_address: request.ip });
   });
 
   server.get('/token_keys', async () => ({ keys: uaa.keys.publicKeys() }));
@@ -100,7 +100,7 @@ export function tokenEndpoints(server: FastifyInstance, uaa: Uaa): void {
         uaa.audit.record({
           event: 'token_revoked',
           user_id: request.params.id,
-          remote_address: request.ip,
+          ...madeBy(request),
           data: { all: true },
         });
         return {};
@@ -115,7 +115,7 @@ export function tokenEndpoints(server: FastifyInstance, uaa: Uaa): void {
         uaa.audit.record({
           event: 'token_revoked',
           client_id: request.params.id,
-          remote_address: request.ip,
+          ...madeBy(request),
           data: { all: true },
         });
         return {};
@@ -169,7 +169,11 @@ export interface TokenResponse {
 }
 
 /** Makes what a grant decided on; the answer of RFC 6749 section 5.1 with UAA's `jti`. */
-async function issue(uaa: Uaa, grant: Grant, remote_address: string): Promise<TokenResponse> {
+async function issue(
+  uaa: Uaa,
+  grant: Grant,
+  asked: { grant_type: string; remote_address: string },
+): Promise<TokenResponse> {
   const { user, refresh, client } = grant;
   const access = await uaa.issuer.accessToken(grant);
   const response: TokenResponse = {
@@ -198,14 +202,14 @@ async function issue(uaa: Uaa, grant: Grant, remote_address: string): Promise<To
     });
     response.refresh_token = made.token;
   }
-  const { grant_type, scopes } = grant;
   uaa.audit.record({
     event: 'token_issued',
     user_id: user?.id,
     client_id: client.client_id,
     origin: user?.origin,
-    remote_address,
-    data: { grant_type, scope: scopes.join(' '), jti: access.jti },
+    remote_address: asked.remote_address,
+    // The claim of a refreshed token says how the first one was got.
+    data: { grant_type: asked.grant_type, scope: grant.scopes.join(' '), jti: access.jti },
   });
   return response;
 }

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply } from 'fastify';
-import { hasScope, requireToken } from '../edge/access.ts';
+import { hasScope, madeBy, requireToken } from '../edge/access.ts';
 import { queryOf } from '../edge/form.ts';
 import { parseBody } from '../edge/uaa-errors.ts';
 import { badCredentials, UaaError } from '../errors.ts';
@@ -62,7 +62,7 @@ export function userEndpoints(server: FastifyInstance, uaa: Uaa): void {
     if (user.origin === 'uaa') assertPassword(uaa, password);
     const password_hash = user.origin === 'uaa' ? await hashPassword(password) : null;
     const created = await users.create({ ...user, password_hash });
-    audit.record({ event: 'user_created', user_id: created.id, origin: created.origin, remote_address: request.ip });
+    audit.record({ event: 'user_created', user_id: created.id, origin: created.origin, ...madeBy(request) });
     reply.code(201);
     return await show(uaa, reply, created);
   });
@@ -83,7 +83,7 @@ export function userEndpoints(server: FastifyInstance, uaa: Uaa): void {
         if (isMine) assertMayChangeSelf(before, change);
         const updated = await users.update(id, change, version);
         if (before.active && !updated.active) await uaa.revocations.revokeUser(id);
-        audit.record({ event: 'user_modified', user_id: id, origin: updated.origin, remote_address: request.ip });
+        audit.record({ event: 'user_modified', user_id: id, origin: updated.origin, ...madeBy(request) });
         return await show(uaa, reply, updated);
       },
     });
@@ -101,7 +101,7 @@ export function userEndpoints(server: FastifyInstance, uaa: Uaa): void {
     const deleted = await users.delete(id);
     if (!deleted) throw userNotFound(id);
     await uaa.revocations.tellUser(id);
-    audit.record({ event: 'user_deleted', user_id: id, origin: deleted.origin, remote_address: request.ip });
+    audit.record({ event: 'user_deleted', user_id: id, origin: deleted.origin, ...madeBy(request) });
     return presentUser(deleted, groups);
   });
 
@@ -126,7 +126,7 @@ export function userEndpoints(server: FastifyInstance, uaa: Uaa): void {
     if (await verifyPassword(password, user.password_hash)) {
       throw new UaaError('invalid_password', 'Your new password cannot be the same as the old password.');
     }
-    await uaa.authenticator.setPassword(user, password, request.ip);
+    await uaa.authenticator.setPassword(user, password, madeBy(request));
     await uaa.revocations.tellUser(id);
     return { status: 'ok', message: 'password updated' };
   });
@@ -139,7 +139,7 @@ function statusEndpoint(server: FastifyInstance, uaa: Uaa): void {
     const user = await see(uaa, request.params.id);
     await uaa.authenticator.unlock(user);
     const { id: user_id, origin } = user;
-    uaa.audit.record({ event: 'user_unlocked', user_id, origin, remote_address: request.ip });
+    uaa.audit.record({ event: 'user_unlocked', user_id, origin, ...madeBy(request) });
     return status;
   });
 }
