@@ -6,6 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { chromium, type Browser, type Page } from 'playwright-core';
 import { TestUaa } from '../testing.ts';
 import { freePort } from '#testing/free-port.ts';
+import { TestMailbox } from '#testing/mailbox.ts';
 import { listeningPort } from '#testing/listening-port.ts';
 
 /** With a folder here the pages are photographed into it. */
@@ -20,6 +21,7 @@ async function photograph(page: Page, name: string): Promise<void> {
 describe('the login pages in a browser without JavaScript', () => {
   let uaa: TestUaa;
   let browser: Browser;
+  let mailbox: TestMailbox;
   let client_url: string;
   const heard: URL[] = [];
   const client = createServer((request, response) => {
@@ -31,12 +33,14 @@ describe('the login pages in a browser without JavaScript', () => {
   before(async () => {
     await new Promise<void>((resolve) => client.listen(0, '127.0.0.1', resolve));
     client_url = `http://127.0.0.1:${listeningPort(client)}`;
+    mailbox = await TestMailbox.start();
     const port = await freePort();
     const url = `http://127.0.0.1:${port}`;
     const acme = { kind: 'oidc', label: 'Acme', issuer: 'http://127.0.0.1:1', client_id: 'x', client_secret: 'x' };
     uaa = await TestUaa.start({
       listen: { host: '127.0.0.1', port },
       identity_providers: { acme },
+      smtp: mailbox.smtp,
       urls: { uaa: url, login: url },
       clients: {
         shop: {
@@ -57,6 +61,7 @@ describe('the login pages in a browser without JavaScript', () => {
     client.close();
     client.closeAllConnections();
     await uaa?.[Symbol.asyncDispose]();
+    await mailbox?.[Symbol.asyncDispose]();
   });
 
   /** A page of a browser of its own. */
@@ -190,5 +195,57 @@ describe('the login pages in a browser without JavaScript', () => {
     await page.goto(authorize({ redirect_uri: 'https://evil.example/callback' }));
     assert.match((await page.textContent('[role=alert]')) ?? '', /not registered/);
     await photograph(page, 'error');
+  });
+
+  it('get a new password for who forgot it, by a link in a mail', async () => {
+    await uaa.addUser('flo');
+    await using page = await open({ isPhone: true });
+    await page.goto('/login');
+    await page.click('text=Forgot your password?');
+    await photograph(page, 'forgot-phone');
+    await page.fill('#username', 'flo@example.com');
+    const mail = await mailbox.next(async () => await page.click('main button[type=submit]'));
+    assert.match((await page.textContent('[role=status]')) ?? '', /on its way/);
+    await photograph(page, 'forgot-sent-phone');
+    const link = /http\S+\/reset_password\?code=[\w-]+/.exec(mail)?.[0] ?? '';
+    const set = async (one: string, other: string): Promise<void> => {
+      await page.fill('#new_password', one);
+      await page.fill('#new_password_again', other);
+      await page.click('main button[type=submit]');
+    };
+    await page.goto(link);
+    await set('one', 'other');
+    assert.match((await page.textContent('[role=alert]')) ?? '', /not the same/);
+    await photograph(page, 'reset-phone');
+    await set('fresh', 'fresh');
+    assert.match((await page.textContent('[role=status]')) ?? '', /changed/);
+    await uaa.login('flo', 'fresh');
+    await page.goto(link);
+    await set('again', 'again');
+    assert.match((await page.textContent('[role=alert]')) ?? '', /used already/);
+  });
+
+  it("bear the platform's own name, logo, colour and footer", async () => {
+    const drawing =
+      '<svg xmlns="http://www.w3.org/2000/svg" width="80" height="40"><rect width="80" height="40"/></svg>';
+    const logo = `data:image/svg+xml;base64,${Buffer.from(drawing).toString('base64')}`;
+    const branding = { name: 'Acme & Söhne <Cloud>', logo, colour: '#ffcc00', footer: 'Ask Ms Miller, room 7' };
+    const listen = { host: '127.0.0.1', port: 0 };
+    const at = await uaa.startAnother({ branding, listen });
+    await using page = await open();
+    await page.goto(`${at}/login`);
+    await photograph(page, 'branded');
+    assert.equal(await page.title(), 'Sign in · Acme & Söhne <Cloud>');
+    assert.equal((await page.textContent('header'))?.trim(), 'Acme & Söhne <Cloud>');
+    assert.match((await page.textContent('footer')) ?? '', /Ask Ms Miller, room 7/);
+    assert.equal(await page.evaluate('document.querySelector("header img").naturalWidth'), 80);
+    const style = 'getComputedStyle(document.querySelector("main button[type=submit]"))';
+    assert.equal(await page.evaluate(`${style}.backgroundColor`), 'rgb(255, 204, 0)');
+    // Black on a bright colour, white on a dark one.
+    assert.equal(await page.evaluate(`${style}.color`), 'rgb(0, 0, 0)');
+    // Yellow words on white could not be read.
+    assert.equal(await page.evaluate('getComputedStyle(document.querySelector("main a")).color'), 'rgb(141, 112, 0)');
+    await page.goto('/login');
+    assert.equal(await page.evaluate(`${style}.color`), 'rgb(255, 255, 255)');
   });
 });

@@ -1,6 +1,6 @@
 /** The style sheet of all pages. `colour` is the brand's, like #0b5cad. */
 export function styleSheet(colour: string): string {
-  return `:root{color-scheme:light dark;--brand:${colour};--on-brand:${textOn(colour)};--page:#f3f5f8;--card:#fff;--text:#17202b;
+  return `:root{color-scheme:light dark;--brand:${colour};--on-brand:${textOn(colour)};--link:${readable(colour)};--page:#f3f5f8;--card:#fff;--text:#17202b;
 --quiet:#5b6776;--line:#d5dbe3;--field:#fff;--bad:#b3261e;--bad-back:#fdecea;--good:#1a6b3c;--good-back:#e7f5ec}
 @media (prefers-color-scheme:dark){:root{--page:#10151b;--card:#1a212a;--text:#e8edf3;--quiet:#9aa7b6;--line:#34404e;--field:#121820;
 --bad:#ffb4ab;--bad-back:#45201d;--good:#9fe0b6;--good-back:#173526}}
@@ -22,14 +22,14 @@ form+.quiet{margin-top:1.25rem;margin-bottom:0}
 label{display:block;margin:0 0 .3rem;font-weight:550;font-size:.925rem}
 input[type=text],input[type=password],input[type=email]{width:100%;margin:0 0 1.1rem;padding:.7rem .8rem;font:inherit;color:inherit;background:var(--field);
 border:1px solid var(--line);border-radius:.5rem}
-input:focus-visible,button:focus-visible,a:focus-visible{outline:3px solid color-mix(in srgb,var(--brand) 45%,transparent);outline-offset:1px}
+input:focus-visible,button:focus-visible,a:focus-visible{outline:3px solid color-mix(in srgb,var(--link) 45%,transparent);outline-offset:1px}
 button{width:100%;padding:.75rem 1rem;font:inherit;font-weight:600;color:var(--on-brand);background:var(--brand);border:1px solid transparent;border-radius:.5rem;cursor:pointer}
 button:hover{filter:brightness(1.08)}
 button.plain{color:var(--text);background:transparent;border-color:var(--line)}
 button.small{width:auto;padding:.3rem .7rem;font-size:.875rem;font-weight:500}
 .row{display:flex;gap:.75rem;margin-top:1.25rem}
 .row button{flex:1}
-a{color:var(--brand)}
+a{color:var(--link)}
 @media (prefers-color-scheme:dark){main a:not(.provider){color:color-mix(in srgb,var(--brand) 45%,white)}}
 .or{margin-top:1.5rem;text-align:center}
 .provider{display:block;margin:.6rem 0 0;padding:.65rem 1rem;text-align:center;text-decoration:none;font-weight:550;color:var(--text);border:1px solid var(--line);border-radius:.5rem}
@@ -51,11 +51,22 @@ footer a{color:inherit}
 `;
 }
 
-/** Black or white, whichever reads better on the colour (WCAG's relative luminance). */
-function textOn(colour: string): string {
-  const [red = 0, green = 0, blue = 0] = [1, 3, 5].map((at) => {
-    const part = parseInt(colour.slice(at, at + 2), 16) / 255;
-    return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
-  });
-  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? '#000' : '#fff';
+/** Black or white, whichever reads better on the colour. */
+const textOn = (colour: string): string => (luminance(partsOf(colour)) > 0.179 ? '#000' : '#fff');
+
+/** The colour, made darker until it can be read on white: WCAG 2.2 wants a contrast of 4.5. */
+function readable(colour: string): string {
+  let parts = partsOf(colour);
+  while (1.05 / (luminance(parts) + 0.05) < 4.5) parts = parts.map((part) => Math.floor(part * 0.95));
+  return `#${parts.map((part) => part.toString(16).padStart(2, '0')).join('')}`;
+}
+
+const partsOf = (colour: string): number[] => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+
+/** WCAG's relative luminance of red, green and blue. */
+function luminance(parts: readonly number[]): number {
+  const [red = 0, green = 0, blue = 0] = parts.map((part) =>
+    part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4,
+  );
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
 }

@@ -2,7 +2,7 @@ import type { Kysely, Transaction } from 'kysely';
 import type { Database } from '#db/database.ts';
 import type { Revocation } from '#contracts/uaa.ts';
 import type { AuthorizationCodeRecord, RefreshTokenRecord, UaaTables } from '../tables.ts';
-import { digestOf, randomWord } from '../secrets.ts';
+import { digestOf, easyWord, randomWord } from '../secrets.ts';
 
 export type NewRefreshToken = Omit<RefreshTokenRecord, 'issued_at' | 'used_at'>;
 export type NewCode = Omit<AuthorizationCodeRecord, 'code_hash' | 'used_at' | 'access_jti' | 'tokens_expire_at'>;
@@ -118,7 +118,7 @@ export class TokenStore {
 
   /** The word in clear, which is kept nowhere. */
   async addOneTimeCode(code: NewOneTimeCode): Promise<string> {
-    const word = code.purpose === 'passcode' ? randomWord(12) : randomWord();
+    const word = code.purpose === 'passcode' ? easyWord() : randomWord();
     await this.addNamedCode(word, code);
     return word;
   }
