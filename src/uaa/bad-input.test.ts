@@ -26,7 +26,7 @@ const BODIES: readonly [string, string | undefined, string | undefined][] = [
     'application/x-www-form-urlencoded',
     'grant_type=password&username=%00&password=%00&token=%00&client_id=%00',
   ],
-  ['too much', 'application/json', JSON.stringify({ userName: 'x'.repeat(2_000_000) })],
+  ['too much', 'application/json', JSON.stringify({ userName: 'x'.repeat(1_100_000) })],
 ];
 
 /** What no field of a body should be, or seldom. */
@@ -90,7 +90,7 @@ describe('bad input', () => {
   before(async () => {
     uaa = await TestUaa.start();
     token = await uaa.machineToken();
-    person = (await uaa.login()).access_token;
+    person = await uaa.personToken();
   });
   after(async () => await uaa[Symbol.asyncDispose]());
 
@@ -129,7 +129,8 @@ describe('bad input', () => {
           name: { givenName: 'a', familyName: 'b' },
           active: true,
           verified: true,
-          origin: 'uaa',
+          // Of a user of ours the password would be hashed, which is slow on purpose.
+          origin: 'ldap',
           externalId: 'x',
           phoneNumbers: [{ value: '1' }],
           schemas: [],
@@ -152,7 +153,7 @@ describe('bad input', () => {
         },
       ],
       ['PATCH', `/Users/${user_id}/status`, { locked: false }],
-      ['PUT', `/Users/${user_id}/password`, { password: 'p', oldPassword: 'q' }],
+      ['PUT', `/Users/${user_id}/password`, { password: 'p' }],
       [
         'POST',
         '/Groups',
@@ -170,7 +171,6 @@ describe('bad input', () => {
         '/oauth/clients',
         {
           client_id: 'c',
-          client_secret: 's',
           scope: ['openid'],
           authorities: ['uaa.none'],
           authorized_grant_types: ['authorization_code'],
@@ -181,15 +181,17 @@ describe('bad input', () => {
           allowedproviders: ['uaa'],
           resource_ids: [],
           name: 'n',
-          allowpublic: false,
+          allowpublic: true,
         },
       ],
+      ['POST', '/oauth/clients', { client_secret: 's', authorized_grant_types: ['client_credentials'] }],
       [
         'PUT',
         '/oauth/clients/doppler',
         { client_id: 'doppler', authorities: ['uaa.resource'], authorized_grant_types: ['client_credentials'] },
       ],
-      ['PUT', '/oauth/clients/doppler/secret', { secret: 'resource-secret', changeMode: 'UPDATE', oldSecret: 'x' }],
+      ['PUT', '/oauth/clients/doppler/secret', { changeMode: 'UPDATE', oldSecret: 'x' }],
+      ['PUT', '/oauth/clients/doppler/secret', { secret: 'resource-secret', changeMode: 'DELETE' }],
       ['PUT', '/approvals', { '0': { clientId: 'cf', scope: 'openid', status: 'APPROVED' } }],
     ];
     const jobs = right.flatMap(([method, path, body]) =>
@@ -218,29 +220,14 @@ describe('bad input', () => {
       { grant_type: 'authorization_code', code: 'x', redirect_uri: 'http://x', code_verifier: 'x' },
       { grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer', assertion: 'x.y.z', scope: 'openid' },
     ];
-    const texts = [
-      '',
-      ' ',
-      '\0',
-      '%',
-      'x'.repeat(20_000),
-      '{"origin":{}}',
-      '[]',
-      '\ud800',
-      "' or 1=1 --",
-      'ä'.repeat(300),
-      token,
-    ];
-    for (const form of forms) {
-      for (const name of Object.keys(form)) {
-        for (const text of texts) {
-          const answer = await uaa.grant({ ...form, [name]: text });
-          assertOurForm(answer, `${form['grant_type']} ${name}=${text.slice(0, 40)}`);
-        }
+    const texts = ['', '\0', '%', 'x'.repeat(20_000), '{"origin":{}}', '\ud800', "' or 1=1 --", token];
+    const jobs = forms.flatMap((form) =>
+      Object.keys(form).flatMap((name) => {
         const without = Object.fromEntries(Object.entries(form).filter(([other]) => other !== name));
-        assertOurForm(await uaa.grant(without), `${form['grant_type']} without ${name}`);
-      }
-    }
+        return [without, ...texts.map((text) => ({ ...form, [name]: text }))];
+      }),
+    );
+    await inParallel(jobs, async (form) => assertOurForm(await uaa.grant(form), JSON.stringify(form).slice(0, 200)));
   });
 
   it('of any text as a filter, a header or a parameter is never our fault', async () => {
@@ -256,13 +243,12 @@ describe('bad input', () => {
           uaa.request(
             `/oauth/authorize?${new URLSearchParams({ client_id: 'cf', state: text, scope: text }).toString()}`,
           ),
-          uaa.grant({ grant_type: text, client_id: text }),
-          uaa.grant({ grant_type: 'client_credentials' }, { user: text, password: text }),
+          uaa.grant({ grant_type: text, client_id: text }, { user: text, password: text }),
           uaa.request('/userinfo', { headers: { authorization: `Basic ${Buffer.from(text).toString('base64')}` } }),
         ]);
         for (const answer of answers) assert.ok(answer.status < 500, `${text}: ${answer.text}`);
       }),
-      { numRuns: 40 },
+      { numRuns: 25 },
     );
   });
 });
