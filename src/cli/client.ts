@@ -112,6 +112,8 @@ export class CfClient {
   }
 
   async waitForJob(location: string): Promise<void> {
+    const { AsyncTimeout } = this.#session.data;
+    const end_ms = AsyncTimeout > 0 ? performance.now() + AsyncTimeout * 60_000 : Infinity;
     for (let delay = 50; ; delay = Math.min(delay * 1.5, 1000)) {
       const job = await this.get<{
         guid: string;
@@ -124,6 +126,8 @@ export class CfClient {
         if (job.state === 'COMPLETE') return;
         throw new CommandError(job.errors.map((error) => error.detail).join('\n') || `Job (${job.guid}) failed.`);
       }
+      if (performance.now() > end_ms)
+        throw new CommandError(`Job (${job.guid}) has not ended within ${AsyncTimeout} minute(s).`);
       await sleep(delay);
     }
   }

@@ -1,5 +1,4 @@
 const NO_PLUGINS = 'plugins are programs made for the public CLI, and speak to it in ways of its own';
-const NOT_YET = 'not there yet';
 
 /** Commands of the public CLI that ours does not have, and why. docs/cf-commands.md shows them; a test holds the list true. */
 export const LEFT_OUT: Readonly<Record<string, string>> = {
@@ -10,8 +9,4 @@ export const LEFT_OUT: Readonly<Record<string, string>> = {
   plugins: NO_PLUGINS,
   'install-plugin': NO_PLUGINS,
   'uninstall-plugin': NO_PLUGINS,
-  'route-policies': NOT_YET,
-  'add-route-policy': NOT_YET,
-  'remove-route-policy': NOT_YET,
-  config: NOT_YET,
 };

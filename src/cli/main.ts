@@ -18,6 +18,8 @@ async function main(args: readonly string[]): Promise<number> {
   let cf: Cf | undefined;
   try {
     const session = Session.load(process.env);
+    const isColored = process.env['CF_COLOR'] ?? session.data.ColorEnabled;
+    if (isColored === 'true' || isColored === 'false') terminal.isColored = isColored === 'true';
     cf = { session, terminal, client: new CfClient({ session, onWarning: (text) => terminal.warn(text) }) };
     const program = createProgram(cf);
     await program.parseAsync(withoutEqualsSigns(args.length === 0 ? ['help'] : args), { from: 'user' });

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { registerAppSettingCommands } from './commands/app-settings.ts';
 import { registerAppCommands } from './commands/apps.ts';
 import { registerBuildpackCommands } from './commands/buildpacks.ts';
+import { registerConfigCommand } from './commands/config.ts';
 import { registerDomainCommands } from './commands/domains.ts';
 import { registerEnvCommands } from './commands/env.ts';
 import { registerFeatureFlagCommands } from './commands/feature-flags.ts';
@@ -19,6 +20,7 @@ import { registerRevisionCommands } from './commands/revisions.ts';
 import { registerRoleCommands } from './commands/roles.ts';
 import { registerRouteSettingCommands } from './commands/route-settings.ts';
 import { registerRouteCommands } from './commands/routes.ts';
+import { registerRoutePolicyCommands } from './commands/route-policies.ts';
 import { registerNetworkPolicyCommands } from './commands/network-policies.ts';
 import { registerSecurityGroupCommands } from './commands/security-groups.ts';
 import { registerServiceAccessCommands } from './commands/service-access.ts';
@@ -47,6 +49,7 @@ export function createProgram(cf: Cf): Command {
     .exitOverride();
   for (const register of [
     registerSessionCommands,
+    registerConfigCommand,
     registerPushCommand,
     registerAppCommands,
     registerAppSettingCommands,
@@ -58,6 +61,7 @@ export function createProgram(cf: Cf): Command {
     registerEnvCommands,
     registerRouteCommands,
     registerRouteSettingCommands,
+    registerRoutePolicyCommands,
     registerDomainCommands,
     registerOrgCommands,
     registerOrgInfoCommands,

@@ -74,6 +74,7 @@ export interface Route {
 
 export interface Domain extends Named {
   internal: boolean;
+  enforce_route_policies?: boolean;
   supported_protocols: string[];
   relationships: { organization: { data: { guid: string } | null } };
 }

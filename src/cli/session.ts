@@ -25,6 +25,8 @@ const SessionFile = z.looseObject({
   UAAGrantType: z.string().default(''),
   SSHOAuthClient: z.string().default(''),
   SSLDisabled: z.boolean().default(false),
+  ColorEnabled: z.string().default(''),
+  AsyncTimeout: z.number().default(0).describe('minutes'),
   OrganizationFields: z.looseObject({ GUID: z.string(), Name: z.string() }).default({ GUID: '', Name: '' }),
   SpaceFields: z
     .looseObject({ GUID: z.string(), Name: z.string(), AllowSSH: z.boolean().default(true) })

@@ -8,6 +8,8 @@ type Style = Parameters<typeof styleText>[0];
 /** What commands print with: the public CLI's forms, coloured when a person looks. */
 export class Terminal {
   readonly isInteractive = process.stdout.isTTY;
+  /** Unless it is said, output is coloured when a person looks. */
+  isColored = this.isInteractive;
 
   say(text = ''): void {
     process.stdout.write(`${text}\n`);
@@ -42,7 +44,7 @@ export class Terminal {
   }
 
   style(style: Style, text: string): string {
-    return this.isInteractive ? styleText(style, text) : text;
+    return this.isColored ? styleText(style, text, { validateStream: false }) : text;
   }
 
   /** Columns as wide as their widest cell, three spaces apart; the first row is the head. */

@@ -3,7 +3,7 @@ import { ReservablePorts } from '#contracts/tcp-routes.ts';
 import { BlobstoreConfig } from '#blobs/config.ts';
 
 /** The v3 API version that `GET /` announces; the cf CLI turns features on by it. */
-export const API_VERSION = '3.211.0';
+export const API_VERSION = '3.224.0';
 
 const Listen = z.strictObject({
   host: z.string().default('127.0.0.1'),

@@ -9,6 +9,7 @@ import { registerDestinationEndpoints } from './routes/destination-endpoints.ts'
 import { registerRouterGroupEndpoints } from './routes/router-groups.ts';
 import { registerRouteEndpoints } from './routes/endpoints.ts';
 import { registerRouteRelationEndpoints } from './routes/relations-endpoints.ts';
+import { registerRoutePolicyEndpoints } from './route-policies/endpoints.ts';
 import { registerSpaceEndpoints } from './spaces/endpoints.ts';
 import { registerUserEndpoints } from './users/endpoints.ts';
 import { registerAuditEventEndpoints } from './audit-events/endpoints.ts';
@@ -43,6 +44,7 @@ const RESOURCES: readonly ((server: FastifyInstance, deps: Deps) => void)[] = [
   registerRouterGroupEndpoints,
   registerRouteEndpoints,
   registerRouteRelationEndpoints,
+  registerRoutePolicyEndpoints,
   registerSpaceEndpoints,
   registerUserEndpoints,
   registerBuildpackCacheEndpoints,

@@ -77,6 +77,14 @@ export interface Domains extends Common, WithMetadata {
   router_group_guid: string | null;
   /** null: shared with all organizations. */
   organization_guid: string | null;
+  enforce_route_policies: Generated<boolean>;
+  route_policies_scope: RoutePoliciesScope | null;
+}
+export type RoutePoliciesScope = 'any' | 'org' | 'space';
+export interface RoutePolicies extends Common, WithMetadata {
+  route_guid: string;
+  source_type: 'app' | 'space' | 'org' | 'any';
+  source_guid: string;
 }
 export interface RouteOptions {
   loadbalancing?: 'round-robin' | 'least-connection' | 'hash';
@@ -192,6 +200,7 @@ export interface CoreTables {
   domains: Domains;
   domain_shared_organizations: { domain_guid: string; organization_guid: string };
   routes: Routes;
+  route_policies: RoutePolicies;
   route_shared_spaces: { route_guid: string; space_guid: string };
   security_groups: SecurityGroups;
   security_group_spaces: { security_group_guid: string; space_guid: string; phase: 'running' | 'staging' };

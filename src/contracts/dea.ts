@@ -152,6 +152,8 @@ const RouteOptions = z.record(
   z.object({
     loadbalancing: z.enum(['round-robin', 'least-connection']).optional(),
     route_service_url: z.string().optional().describe('https; requests go there first'),
+    route_policy_scope: z.enum(['any', 'org', 'space']).optional(),
+    route_policy_sources: z.string().optional(),
   }),
 );
 

@@ -24,7 +24,19 @@ export const RouteMessage = z.object({
   server_cert_domain_san: z.string().optional().describe('identity that the endpoint must prove over TLS'),
   availability_zone: z.string().optional(),
   endpoint_updated_at_ns: z.number().optional().describe('an update older than the one held is ignored'),
-  options: z.object({ loadbalancing: z.enum(['round-robin', 'least-connection']).optional() }).optional(),
+  options: z
+    .object({
+      loadbalancing: z.enum(['round-robin', 'least-connection']).optional(),
+      route_policy_scope: z
+        .enum(['any', 'org', 'space'])
+        .optional()
+        .describe('with it only apps that prove who they are get through, those of the same organization or space'),
+      route_policy_sources: z
+        .string()
+        .optional()
+        .describe('which: cf:app:…, cf:space:…, cf:org:… or cf:any, by commas; without any, none'),
+    })
+    .optional(),
   dea: z.string().optional(),
 });
 export type RouteMessage = z.infer<typeof RouteMessage>;

@@ -79,6 +79,7 @@ export class Routes implements Disposable {
         app_name: start.name,
         space_name: start.space_name,
         organization_name: start.organization_name,
+        ...idsOf(start.vcap_application),
         process_id: start.droplet,
         process_type: start.process_type,
         process_instance_id: start.instance,
@@ -92,8 +93,18 @@ export class Routes implements Disposable {
   }
 }
 
+/** Of the space and the organization, as the cloud controller says them to the app as well. */
+function idsOf(vcap_application: Readonly<Record<string, unknown>>): Record<string, string> {
+  return Object.fromEntries(
+    ['space_id', 'organization_id'].flatMap((name) => {
+      const id = vcap_application[name];
+      return typeof id === 'string' ? [[name, id] as const] : [];
+    }),
+  );
+}
+
 type RouteOptions = NonNullable<Instance['start']['route_options']>[string];
 
-function registered({ loadbalancing, route_service_url }: RouteOptions): Partial<RouteMessage> {
-  return { ...(loadbalancing && { options: { loadbalancing } }), ...(route_service_url && { route_service_url }) };
+function registered({ route_service_url, ...options }: RouteOptions): Partial<RouteMessage> {
+  return { ...(Object.keys(options).length > 0 && { options }), ...(route_service_url && { route_service_url }) };
 }

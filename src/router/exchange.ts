@@ -20,6 +20,7 @@ import { requestHeadText } from './forward-request.ts';
 import { readInstanceWish } from './instance-header.ts';
 import type { RequestHead } from './request-head.ts';
 import type { ResponseHead } from './response-head.ts';
+import { routePolicyDenial } from './route-policies.ts';
 import { invalidSignature, routeServiceUnsupported, upgradeUnsupported } from './route-service.ts';
 import type { Route } from './route.ts';
 import { wantedInstance } from './sticky.ts';
@@ -140,6 +141,8 @@ export class Exchange implements BackendUser {
     if (!this.#isPinned && head.cookie !== '') {
       this.wantedInstance = wantedInstance(head.cookie, core.config.sticky_session_cookies);
     }
+    const denial = route.policies && routePolicyDenial(route.policies, this.front.clientCert, head.hostLine);
+    if (denial) return this.reject(denial);
     if (route.route_service_url !== '' && !this.#mayPassRouteService(route)) return;
     const { debug_key } = core.config.tracing;
     this.isDebugged = head.vcapTrace !== '' && head.vcapTrace === debug_key;

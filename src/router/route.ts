@@ -1,4 +1,5 @@
 import type { Endpoint } from './endpoint.ts';
+import type { RoutePolicies } from './route-policies.ts';
 
 export type LoadBalancing = 'round-robin' | 'least-connection';
 
@@ -29,6 +30,7 @@ export class Route {
   readonly uri: string;
   loadBalancing: LoadBalancing | undefined;
   route_service_url = '';
+  policies: RoutePolicies | undefined;
   /** Table seconds since when it has been empty; only kept when an empty pool may stay. */
   emptySince_s = -1;
   /** The one member alone, which most routes have: an array around it would be a twelfth of what a route takes. */

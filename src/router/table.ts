@@ -4,6 +4,7 @@
  */
 import type { RouteMessage } from '#contracts/router.ts';
 import { addressOf, Endpoint, factsOf, tagsToKeep, type EndpointFacts } from './endpoint.ts';
+import { policiesOf } from './route-policies.ts';
 import { Route, type Member } from './route.ts';
 
 export interface RouteTableOptions {
@@ -174,6 +175,7 @@ export class RouteTable {
       route.emptySince_s = -1;
       route.loadBalancing = message.options?.loadbalancing;
       route.route_service_url = message.route_service_url ?? '';
+      route.policies = policiesOf(message);
     }
     return endpoint;
   }

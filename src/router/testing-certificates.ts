@@ -8,6 +8,16 @@ export class Certificates implements Disposable {
   readonly folder = mkdtempSync(join(tmpdir(), 'ingot-router-tls-'));
 
   make(name: string, ...alternatives: string[]): { cert_file: string; key_file: string } {
+    return this.#issue(name, `/CN=${name}`, alternatives);
+  }
+
+  /** As an instance of an app has it. */
+  makeInstance(of: { app: string; space: string; organization: string }): { cert_file: string; key_file: string } {
+    const units = Object.entries(of).map(([kind, guid]) => `/OU=${kind}:${guid}`);
+    return this.#issue(of.app, `${units.join('')}/CN=instance`, ['instance.test']);
+  }
+
+  #issue(name: string, subject: string, alternatives: readonly string[]): { cert_file: string; key_file: string } {
     const files = { cert_file: join(this.folder, `${name}.crt`), key_file: join(this.folder, `${name}.key`) };
     execFileSync(
       'openssl',
@@ -22,7 +32,7 @@ export class Certificates implements Disposable {
         '-days',
         '2',
         '-subj',
-        `/CN=${name}`,
+        subject,
         '-addext',
         `subjectAltName=${alternatives.map((one) => `DNS:${one}`).join(',')}`,
         '-keyout',

@@ -74,6 +74,44 @@ describe('TLS by configuration', () => {
     }
   });
 
+  it('lets apps through by the policies of the route alone, when they prove who they are', async () => {
+    const [app, other, space, organization] = ['a', 'b', 'c', 'd'].map(
+      (digit) => `${digit.repeat(8)}-0000-4000-8000-${digit.repeat(12)}`,
+    ) as [string, string, string, string];
+    const caller = certificates.makeInstance({ app, space, organization });
+    const tls = { port: 0, certificates: [own], client_ca_file: caller.cert_file };
+    await using router = await TestRouter.start({ tls });
+    await using backend = await RawBackend.answering(OK);
+    const ask = async (pair: object): Promise<string | undefined> => {
+      const port = portOf(router.addresses['https'] ?? '');
+      const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false, ...pair });
+      let heard = '';
+      socket.on('data', (bytes: Buffer) => (heard += bytes.toString()));
+      socket.write('GET / HTTP/1.1\r\nHost: tls.test\r\nConnection: close\r\n\r\n');
+      await once(socket, 'close');
+      return /^HTTP\/1.1 (\d+)/.exec(heard)?.[1];
+    };
+    const tags = { space_id: space, organization_id: organization };
+    for (const [route_policy_scope, route_policy_sources, elsewhere, expected] of [
+      ['any', undefined, {}, '403'],
+      ['any', `cf:app:${other}`, {}, '403'],
+      ['any', `cf:app:${other},cf:app:${app}`, {}, '200'],
+      ['any', `cf:space:${space}`, {}, '200'],
+      ['any', `cf:org:${organization}`, {}, '200'],
+      ['any', 'cf:any', {}, '200'],
+      ['org', 'cf:any', {}, '200'],
+      ['org', `cf:app:${app}`, { organization_id: other }, '403'],
+      ['space', 'cf:any', {}, '200'],
+      ['space', 'cf:any', { space_id: other }, '403'],
+    ] as const) {
+      const options = { route_policy_scope, ...(route_policy_sources && { route_policy_sources }) };
+      const route = { host: '127.0.0.1', port: backend.port, uris: ['tls.test'], options };
+      await router.register({ ...route, tags: { ...tags, ...elsewhere } });
+      assert.equal(await ask(keyPair(caller)), expected, `${route_policy_scope} ${route_policy_sources}`);
+      assert.equal(await ask({}), '403', 'a caller that proves nothing');
+    }
+  });
+
   /** What a router answers for a TLS endpoint with these options. */
   const answerOf = async (options: TlsOptions, backend_tls: object): Promise<string> => {
     await using router = await TestRouter.start({ backend_tls });

@@ -72,6 +72,13 @@ describe('cf, of running apps and of the platform', () => {
       ['unshare-route set.example.com -n host -s two', /Unsharing route host\.set\.example\.com from space two/],
       ['move-route set.example.com -n host -s two', /Move ownership of route host\.set\.example\.com to space two/],
       ['disable-feature-flag route_sharing', /OK/],
+      ['create-shared-domain set.identity --enforce-route-policies --scope org', /OK/],
+      ['create-route set.identity -n back', /OK/],
+      ['add-route-policy set.identity -n back --source-space one', /source: cf:space:[\s\S]*OK/],
+      ['route-policies', /host +domain +path +source +scope +name\nback +set\.identity +cf:space:\S+ +space +one/],
+      ['remove-route-policy set.identity -n back --source-space one -f', /Removing route policy for route [\s\S]*OK/],
+      ['route-policies', /No route policies found/],
+      ['delete-shared-domain set.identity -f', /OK/],
       ['create-org set-other', /OK/],
       ['share-private-domain set-other set.example.com', /Sharing domain set\.example\.com with org set-other/],
       ['unshare-private-domain set-other set.example.com -f', /Unsharing domain set\.example\.com from org set-other/],
@@ -122,6 +129,7 @@ describe('cf, of running apps and of the platform', () => {
     const own = { env: { CF_HOME: home } };
     const api = `http://api.${platform.domain}:${platform.port}`;
     assert.match(await platform.mustCf(['api', api], own), /Setting API endpoint to [\s\S]*OK/);
+    assert.match(await platform.mustCf(['config', '--color', 'false'], own), /Setting values in config\.\.\.\nOK/);
     assert.match(await platform.mustCf(['logout'], own), /Logging out/);
   });
 });

@@ -31,6 +31,19 @@ async function findRouterGroup(cf: Cf, name: string): Promise<RouterGroup> {
   return found;
 }
 
+interface PolicyFlags {
+  enforceRoutePolicies?: true;
+  scope?: string;
+}
+const ENFORCE = ['--enforce-route-policies', 'Only apps that route policies name reach its routes'] as const;
+const SCOPE = ['--scope <scope>', 'Within what they must be: any, org or space (any unless said)'] as const;
+
+function enforcement({ enforceRoutePolicies, scope }: PolicyFlags): object {
+  if (scope !== undefined && !enforceRoutePolicies)
+    throw new CommandError('--scope can only be used with --enforce-route-policies');
+  return enforceRoutePolicies ? { enforce_route_policies: true, route_policies_scope: scope ?? 'any' } : {};
+}
+
 export function registerDomainCommands(program: Command, cf: Cf): void {
   const { terminal, client, session } = cf;
   const create = async (json: object): Promise<unknown> => await client.call('/v3/domains', { method: 'POST', json });
@@ -62,20 +75,22 @@ export function registerDomainCommands(program: Command, cf: Cf): void {
     .command('create-private-domain <ORG> <DOMAIN>')
     .alias('create-domain')
     .description('Create a private domain for a specific org')
-    .action(async (org_name: string, name: string) => {
+    .option(...ENFORCE)
+    .option(...SCOPE)
+    .action(async (org_name: string, name: string, flags: PolicyFlags) => {
+      const policies = enforcement(flags);
       terminal.say(terminal.text`Creating private domain ${name} for org ${org_name} as ${requireUser(cf)}...`);
       const { guid } = await findOrg(cf, org_name);
       const isNew = await unlessDone(
         cf,
         done,
-        async () => await create({ name, relationships: { organization: { data: { guid } } } }),
+        async () => await create({ name, ...policies, relationships: { organization: { data: { guid } } } }),
       );
       terminal.ok();
       if (isNew)
-        if (isNew)
-          terminal.say(
-            `TIP: Domain '${name}' is a private domain. Run 'cf share-private-domain' to share this domain with a different org.`,
-          );
+        terminal.say(
+          `TIP: Domain '${name}' is a private domain. Run 'cf share-private-domain' to share this domain with a different org.`,
+        );
     });
 
   program
@@ -83,7 +98,9 @@ export function registerDomainCommands(program: Command, cf: Cf): void {
     .description('Create a domain that can be used by all orgs (admin-only)')
     .option('--router-group <group>', 'Router group of a domain for TCP routes')
     .option('--internal', 'For routes from app to app on the container network')
-    .action(async (name: string, flags: { routerGroup?: string; internal?: true }) => {
+    .option(...ENFORCE)
+    .option(...SCOPE)
+    .action(async (name: string, flags: PolicyFlags & { routerGroup?: string; internal?: true }) => {
       if (flags.routerGroup !== undefined && flags.internal)
         throw new CommandError(
           'Incorrect Usage: The following arguments cannot be used together: --router-group, --internal',
@@ -92,6 +109,7 @@ export function registerDomainCommands(program: Command, cf: Cf): void {
       const group = flags.routerGroup === undefined ? undefined : await findRouterGroup(cf, flags.routerGroup);
       await create({
         name,
+        ...enforcement(flags),
         ...(flags.internal && { internal: true }),
         ...(group && { router_group: { guid: group.guid } }),
       });

@@ -26,6 +26,7 @@ export async function makeWorld(cc: TestCloudController): Promise<World> {
     'tasks',
     'sidecars',
     'routes',
+    'route_policies',
     'domains',
     'organization_quotas',
     'space_quotas',
@@ -116,6 +117,10 @@ function bodyFor(endpoint: string, guid: Record<string, string>): unknown {
     'POST /v3/domains': { name: `${name}.example`, relationships: { organization: toOne(at('organizations')) } },
     'POST /v3/domains/:guid/relationships/shared_organizations': { data: [] },
     'POST /v3/routes': { host: name, relationships: { space: toOne(at('spaces')), domain: toOne(at('domains')) } },
+    'POST /v3/route_policies': {
+      source: `cf:app:${name}`,
+      relationships: { route: toOne(at('routes')) },
+    },
     'POST /v3/routes/:guid/destinations': { destinations: [{ app: { guid: at('apps') } }] },
     'PATCH /v3/routes/:guid/destinations': { destinations: [{ app: { guid: at('apps') } }] },
     'PATCH /v3/routes/:guid/destinations/:destination_guid': { protocol: 'http1' },
@@ -177,8 +182,21 @@ function rowsOf(guid: Record<string, string>): [table: string, columns: Record<s
     ['users', { guid: g('users'), username: g('users'), origin: 'uaa' }],
     ['roles', { guid: randomUUID(), type: 'organization_user', user_guid: g('users'), ...in_organization }],
     ['roles', { guid: g('roles'), type: 'space_manager', user_guid: g('users'), space_guid: g('spaces') }],
-    ['domains', { guid: g('domains'), name: `${g('domains')}.example`, ...in_organization }],
+    [
+      'domains',
+      {
+        guid: g('domains'),
+        name: `${g('domains')}.example`,
+        ...in_organization,
+        enforce_route_policies: true,
+        route_policies_scope: 'any',
+      },
+    ],
     ['routes', { guid: g('routes'), host: 'r', domain_guid: g('domains'), space_guid: g('spaces') }],
+    [
+      'route_policies',
+      { guid: g('route_policies'), route_guid: g('routes'), source_type: 'app', source_guid: g('route_policies') },
+    ],
     ['security_groups', common('security_groups')],
     ...['running', 'staging'].map((phase): [string, Record<string, unknown>] => [
       'security_group_spaces',

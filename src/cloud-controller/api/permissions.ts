@@ -51,6 +51,7 @@ export const PERMISSIONS = {
   'route.write': ['admin', 'space_developer', 'space_supporter'],
   'route.share': ['admin', 'space_developer', 'space_supporter'],
   'route.move': ['admin', 'space_developer'],
+  'route_policy.write': ['admin', 'space_developer'],
   'security_group.write': ADMIN,
   'security_group.bind': ['admin', 'organization_manager', 'space_manager'],
   'isolation_segment.read': ALL_IN_ORGANIZATION,

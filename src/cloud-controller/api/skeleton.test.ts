@@ -11,7 +11,7 @@ describe('the cloud controller', () => {
 
   it('says where everything is to whoever asks', async () => {
     const root = new Answer(...(await open('/')));
-    assert.equal(root.at('links.cloud_controller_v3.meta.version'), '3.211.0');
+    assert.equal(root.at('links.cloud_controller_v3.meta.version'), '3.224.0');
     assert.equal(root.at('links.login.href'), 'http://login.cf.localhost');
   });
 

@@ -40,6 +40,15 @@ export async function findApp(db: Db, guid: string): Promise<FoundApp | undefine
   return await appsWithPlace(db).where('apps.guid', '=', guid).executeTakeFirst();
 }
 
+/** Those of the apps that the scope shows. */
+export async function appsWithin(db: Db, guids: readonly string[], scope: Scope): Promise<FoundApp[]> {
+  return await appsWithPlace(db)
+    .where('apps.guid', '=', sql<string>`any(${[...new Set(guids)]}::text[])`)
+    .where(isInPermittedSpace(scope, 'apps.space_guid'))
+    .orderBy('apps.id')
+    .execute();
+}
+
 /** Locks the app's row until the transaction ends, so that starts, stops and deployments of one app take turns. */
 export async function lockApp(trx: Db, guid: string): Promise<AppRow | undefined> {
   return await trx.selectFrom('apps').selectAll().where('guid', '=', guid).forUpdate().executeTakeFirst();

@@ -86,6 +86,8 @@ export function registerDomainEndpoints(server: FastifyInstance, deps: Deps): vo
           name: wanted.name,
           internal: wanted.internal ?? false,
           router_group_guid: router_group?.guid ?? null,
+          enforce_route_policies: wanted.enforce_route_policies ?? false,
+          route_policies_scope: wanted.route_policies_scope ?? null,
           organization_guid,
           shared_organization_guids: shared,
           metadata: wanted.metadata,

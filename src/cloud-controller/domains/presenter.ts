@@ -13,6 +13,10 @@ export function presentDomain(
     name: row.name,
     internal: row.internal,
     router_group: row.router_group_guid === null ? null : { guid: row.router_group_guid },
+    ...(row.enforce_route_policies && {
+      enforce_route_policies: true,
+      route_policies_scope: row.route_policies_scope,
+    }),
     supported_protocols: [row.router_group_guid === null ? 'http' : 'tcp'],
     ...presentMetadata(row),
     relationships: {

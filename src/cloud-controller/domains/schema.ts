@@ -23,6 +23,11 @@ export const CreateDomain = z
       .strictObject({ guid: z.string().min(1) })
       .nullable()
       .optional(),
+    enforce_route_policies: z.boolean().nullable().optional(),
+    route_policies_scope: z
+      .enum(['any', 'org', 'space'], { error: "Route policies scope must be one of 'any', 'org', 'space'" })
+      .nullable()
+      .optional(),
     relationships: relationships({
       organization: ToOne('Organization').optional(),
       shared_organizations: ToMany.optional(),
@@ -37,6 +42,17 @@ export const CreateDomain = z
       fault('Internal domains cannot be associated to a router group.');
     if (domain.router_group && organization)
       fault('Domains scoped to an organization cannot be associated to a router group.');
+    if (domain.enforce_route_policies === true) {
+      if (domain.internal === true)
+        fault('Internal domains cannot have route policy enforcement. Internal routes bypass GoRouter.');
+      if (domain.router_group) {
+        fault(
+          'Domains with a router group cannot have route policy enforcement. TCP routes do not support mTLS policy enforcement.',
+        );
+      }
+      if (domain.route_policies_scope == null)
+        fault('Route policies scope is required when enforce_route_policies is true');
+    }
     if (shared_organizations && !organization) {
       fault('Relationships cannot contain shared_organizations without an owning organization.');
     }

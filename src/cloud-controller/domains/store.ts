@@ -7,7 +7,7 @@ import type { ListQuery } from '../api/list.ts';
 import { metadataColumns, type MetadataUpdate } from '../api/metadata.ts';
 import type { Scope } from '../api/permissions.ts';
 import { NOW } from '../api/statement-store.ts';
-import type { Db, DomainRow } from '../tables.ts';
+import type { Db, DomainRow, RoutePoliciesScope } from '../tables.ts';
 
 export type Domain = DomainRow & { shared_organization_guids: string[] };
 
@@ -76,6 +76,8 @@ export interface NewDomain {
   name: string;
   internal: boolean;
   router_group_guid: string | null;
+  enforce_route_policies: boolean;
+  route_policies_scope: RoutePoliciesScope | null;
   organization_guid: string | null;
   shared_organization_guids: readonly string[];
   metadata?: MetadataUpdate | undefined;
@@ -99,6 +101,8 @@ export async function insertDomain(db: Db, domain: NewDomain): Promise<string> {
         name,
         internal: domain.internal,
         router_group_guid: domain.router_group_guid,
+        enforce_route_policies: domain.enforce_route_policies,
+        route_policies_scope: domain.route_policies_scope,
         organization_guid: domain.organization_guid,
         ...metadataColumns(undefined, domain.metadata),
       })

@@ -20,6 +20,8 @@ import { createRoute } from './create.ts';
 import type { JobOutcome } from '../jobs/registry.ts';
 import { releaseRoute } from '../service-instances/empty-space.ts';
 import { carryOn } from '../service-operations/run.ts';
+import { presentRoutePolicy } from '../route-policies/presenter.ts';
+import { policiesOfRoutes } from '../route-policies/store.ts';
 import { presentRoute } from './presenter.ts';
 import { CreateRoute, ROUTE_LIST, UpdateRoute } from './schema.ts';
 import { findRoute, listRoutes, removeRoute, type Route, updateRoute } from './store.ts';
@@ -57,6 +59,13 @@ export function registerRouteEndpoints(server: FastifyInstance, deps: Deps): voi
         rows.map((row) => row.organization_guid),
       );
       included['organizations'] = organizations.map((row) => presentOrganization(row, links));
+    }
+    if (query.include.has('route_policies')) {
+      const policies = await policiesOfRoutes(
+        db,
+        rows.map((row) => row.guid),
+      );
+      included['route_policies'] = policies.map((row) => presentRoutePolicy(row, links));
     }
     return included;
   };

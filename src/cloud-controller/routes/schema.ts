@@ -100,5 +100,5 @@ export const ROUTE_LIST: ListSpec = {
     'service_instance_guids',
   ],
   labels: true,
-  include: ['domain', 'space', 'space.organization'],
+  include: ['domain', 'space', 'space.organization', 'route_policies'],
 };

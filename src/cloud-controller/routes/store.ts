@@ -62,6 +62,13 @@ export async function findRoute(db: Db, guid: string): Promise<Route | undefined
   return await routes(db).where('routes.guid', '=', guid).executeTakeFirst();
 }
 
+export async function routesByGuid(db: Db, guids: readonly string[]): Promise<Route[]> {
+  return await routes(db)
+    .where(isOneOf('routes.guid', [...new Set(guids)]))
+    .orderBy('routes.id')
+    .execute();
+}
+
 /** Routes of a caller's spaces, and those shared with them; of one app alone with `app_guid`. */
 export async function listRoutes(
   db: Db,

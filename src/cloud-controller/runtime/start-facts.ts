@@ -3,7 +3,9 @@ import type { Db } from '../tables.ts';
 import { sql } from 'kysely';
 import { loadDocker } from '../packages/docker.ts';
 import { loadVcapServices } from '../service-credential-bindings/vcap-services.ts';
+import { sourceColumn } from '../route-policies/store.ts';
 import type { Vault } from '../service-secrets/vault.ts';
+import type { RoutePoliciesScope } from '../tables.ts';
 import type { DropletRow, ProcessRow, StartedAs } from '../tables-apps.ts';
 
 /** An app with the names of where it is. */
@@ -26,6 +28,9 @@ export interface RouteToApp {
   loadbalancing: 'round-robin' | 'least-connection' | undefined;
   /** Of the service that the route is bound to. */
   route_service_url: string | undefined;
+  /** Of domains that enforce policies: within what callers must be, and which they are. */
+  route_policy_scope: RoutePoliciesScope | undefined;
+  route_policy_sources: string | undefined;
 }
 
 /** All that a start order says, read in one go. */
@@ -101,6 +106,10 @@ export async function loadRoutes(db: Db, app_guid: string): Promise<RouteToApp[]
       'domains.internal as is_internal',
       'route_destinations.process_type',
       'route_destinations.port',
+      'domains.enforce_route_policies',
+      'domains.route_policies_scope',
+      sql<string | null>`(select string_agg(${sourceColumn('route_policies')}, ',' order by route_policies.id)
+        from route_policies where route_policies.route_guid = routes.guid)`.as('route_policy_sources'),
       sql<string | null>`(select coalesce(b.route_service_url, i.route_service_url)
         from service_route_bindings b join service_instances i on i.guid = b.service_instance_guid
         where b.route_guid = routes.guid and b.operation_type = 'create' and b.operation_state = 'succeeded')`.as(
@@ -117,8 +126,17 @@ export async function loadRoutes(db: Db, app_guid: string): Promise<RouteToApp[]
     // That it ends in a port is what makes it a TCP route (contracts/tcp-routes.ts).
     const rest = row.route_port === null ? row.path : `:${row.route_port}`;
     const uri = `${host}${rest}`.toLowerCase();
-    const route_service_url = row.route_service_url || undefined;
-    return { uri, is_internal, process_type, port: row.port ?? undefined, loadbalancing, route_service_url };
+    const isEnforced = row.enforce_route_policies;
+    return {
+      uri,
+      is_internal,
+      process_type,
+      port: row.port ?? undefined,
+      loadbalancing,
+      route_service_url: row.route_service_url || undefined,
+      route_policy_scope: (isEnforced && row.route_policies_scope) || undefined,
+      route_policy_sources: (isEnforced && row.route_policy_sources) || undefined,
+    };
   });
 }
 

@@ -80,11 +80,16 @@ export function routesOf(
   routes: readonly RouteToApp[],
 ): Pick<StartMessage, 'uris' | 'internal_uris' | 'route_options'> {
   const own = routes.filter((route) => route.process_type === process_type);
-  const options = own.flatMap(({ uri, loadbalancing, route_service_url }) =>
-    loadbalancing !== undefined || route_service_url !== undefined
-      ? [[uri, { ...(loadbalancing && { loadbalancing }), ...(route_service_url && { route_service_url }) }] as const]
-      : [],
-  );
+  const options = own.flatMap((route) => {
+    const { loadbalancing, route_service_url, route_policy_scope, route_policy_sources } = route;
+    const said = {
+      ...(loadbalancing && { loadbalancing }),
+      ...(route_service_url && { route_service_url }),
+      ...(route_policy_scope && { route_policy_scope }),
+      ...(route_policy_sources && { route_policy_sources }),
+    };
+    return Object.keys(said).length > 0 ? [[route.uri, said] as const] : [];
+  });
   return {
     uris: urisOf(own, false),
     internal_uris: urisOf(own, true),
