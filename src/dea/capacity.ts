@@ -31,6 +31,12 @@ export class Capacity {
     return { ok: true };
   }
 
+  /** What would lack if nothing else were here. */
+  neverHas(amount: Amount): 'memory' | 'disk' | undefined {
+    if (amount.memory_mb > this.total.memory_mb) return 'memory';
+    return amount.disk_mb > this.total.disk_mb ? 'disk' : undefined;
+  }
+
   /** For what already runs after our own restart: it holds what it holds, even if less is configured now. */
   hold(holder: string, amount: Amount): void {
     this.#reserved.set(holder, amount);

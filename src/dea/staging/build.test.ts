@@ -204,6 +204,14 @@ describe('staging', { skip: process.getuid?.() === 0 ? false : 'containers need 
     );
   });
 
+  it('takes builds that there is room for only one after the other, and makes all of them', async () => {
+    const plain = await buildpack('plain', { 'bin/compile': script('true') });
+    const change = { buildpacks: [plain], detect: false, memory_limit_mb: 700 };
+    const orders = [await message({ file: 'x' }, change), await message({ file: 'y' }, change)];
+    for (const order of orders) assert.deepEqual(await cell.stage(order), { accepted: true });
+    for (const order of orders) assert.equal((await result(order)).outcome, 'staged');
+  });
+
   it('refuses a build that it has no room for', async () => {
     const order = await message({ file: 'x' }, { memory_limit_mb: 4096 });
     assert.equal((await cell.stage(order)).error?.code, 'insufficient_resources');

@@ -3,7 +3,7 @@ import type { EnvelopeOrigin, LogEmitter } from '#bus/log-emitter.ts';
 import type { OrderReply } from '#contracts/dea.ts';
 import type { StagingMessage, StagingResult } from '#contracts/staging.ts';
 import { AppError, describeError } from '#kernel/errors.ts';
-import type { Capacity } from '../capacity.ts';
+import type { Amount, Capacity } from '../capacity.ts';
 import { destroyContainer } from '../destroy-container.ts';
 import { ImageBuild } from '../docker/image-build.ts';
 import type { Reports } from '../reports.ts';
@@ -21,9 +21,12 @@ type Message = StagingMessage;
 
 interface Job {
   message: Message;
+  amount: Amount;
   abort: AbortController;
   done: Promise<void>;
 }
+
+const ROOM_RETRY_MS = 500;
 
 class Stopped extends AppError {
   constructor() {
@@ -63,7 +66,7 @@ export class Stager implements AsyncDisposable {
     return [...this.#jobs.keys()].map(stagingHandle);
   }
 
-  /** Reserves, notes it on disk, and begins when it is its turn. The same build twice is one. */
+  /** Reserves if it can begin at once, notes it on disk, and begins when it is its turn. The same build twice is one. */
   async order(message: Message): Promise<OrderReply> {
     const { config, capacity, reports } = this.#options;
     if (this.#jobs.has(message.task_id)) return { accepted: true };
@@ -74,15 +77,16 @@ export class Stager implements AsyncDisposable {
       memory_mb: Math.max(message.memory_limit_mb, config.staging.memory_limit_mb),
       disk_mb: Math.max(message.disk_limit_mb, config.staging.disk_limit_mb),
     };
-    const reserved = capacity.reserve(stagingHandle(message.task_id), amount);
-    if (!reserved.ok) return refusal('insufficient_resources', `Not enough ${reserved.lacks} resource available.`);
+    // One that has to wait takes nothing yet, or a few that wait would keep all others out.
+    const lacks = this.#hasTurn ? this.#lack(message.task_id, amount) : capacity.neverHas(amount);
+    if (lacks) return refusal('insufficient_resources', `Not enough ${lacks} resource available.`);
     const abort = new AbortController();
-    const job: Job = { message, abort, done: Promise.resolve() };
+    const job: Job = { message, amount, abort, done: Promise.resolve() };
     this.#jobs.set(message.task_id, job);
     await reports.expect(message.task_id);
     job.done = this.#carryOut(job).finally(() => {
       this.#jobs.delete(message.task_id);
-      capacity.release(stagingHandle(message.task_id));
+      capacity.release(stagingHandle(message.task_id)); // of one that was stopped before its turn
     });
     return { accepted: true };
   }
@@ -128,7 +132,7 @@ export class Stager implements AsyncDisposable {
     const queued_ms = clock.monotonic();
     let timer: NodeJS.Timeout | undefined;
     try {
-      await this.#turn(abort.signal);
+      await this.#turn(job);
       const timeout_s = Math.min(message.timeout_s, config.staging.max_staging_duration_s);
       timer = setTimeout(() => abort.abort(new TimeExpired()), timeout_s * 1000);
       const need = { ...this.#options, work_dir, say };
@@ -159,6 +163,7 @@ export class Stager implements AsyncDisposable {
             )
           : error;
       } finally {
+        this.#options.capacity.release(stagingHandle(message.task_id));
         this.#nextTurn();
       }
     } catch (error) {
@@ -173,24 +178,44 @@ export class Stager implements AsyncDisposable {
     await reports.send({ kind: 'staging', guid: message.task_id, result });
   }
 
-  /** Waits in the order of coming. Rejects with the signal's reason when the build is stopped while it waits. */
-  async #turn(signal: AbortSignal): Promise<void> {
+  get #hasTurn(): boolean {
+    return this.#running < this.#options.config.staging.max_concurrent;
+  }
+
+  /** What there is too little of for a build; undefined when it has what it needs. */
+  #lack(task_id: string, amount: Amount): 'memory' | 'disk' | undefined {
+    const reserved = this.#options.capacity.reserve(stagingHandle(task_id), amount);
+    return reserved.ok ? undefined : reserved.lacks;
+  }
+
+  /**
+   * Waits in the order of coming, and then until there is room. Rejects with the signal's reason when the build is stopped while it
+   * waits.
+   */
+  async #turn({ message, amount, abort: { signal } }: Job): Promise<void> {
     signal.throwIfAborted();
-    if (this.#running >= this.#options.config.staging.max_concurrent) {
-      const called = Promise.withResolvers<void>();
-      const quit = (): void => {
-        const at = this.#waiting.indexOf(called.resolve);
-        if (at >= 0) this.#waiting.splice(at, 1);
-        called.reject(signal.reason as Error);
-      };
-      signal.addEventListener('abort', quit, { once: true });
-      this.#waiting.push(called.resolve);
-      await called.promise;
-      signal.removeEventListener('abort', quit);
-      // Whoever called us left its place to us.
-      return;
+    // Whoever calls us leaves its place to us.
+    if (this.#hasTurn) this.#running++;
+    else await this.#untilCalled(signal);
+    try {
+      while (this.#lack(message.task_id, amount)) await this.#options.clock.sleep(ROOM_RETRY_MS, signal);
+    } catch (error) {
+      this.#nextTurn();
+      throw error;
     }
-    this.#running++;
+  }
+
+  async #untilCalled(signal: AbortSignal): Promise<void> {
+    const called = Promise.withResolvers<void>();
+    const quit = (): void => {
+      const at = this.#waiting.indexOf(called.resolve);
+      if (at >= 0) this.#waiting.splice(at, 1);
+      called.reject(signal.reason as Error);
+    };
+    signal.addEventListener('abort', quit, { once: true });
+    this.#waiting.push(called.resolve);
+    await called.promise;
+    signal.removeEventListener('abort', quit);
   }
 
   #nextTurn(): void {
