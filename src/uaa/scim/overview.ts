@@ -16,13 +16,16 @@ export interface Landmark {
 interface Survey {
   total: number;
   landmarks: readonly Landmark[];
-  at_ms: number;
+  /** When it is to be done again. */
+  stale_at_ms: number;
 }
 
 /** To pass over more rows than this takes longer than to read a page. */
 const BIG_ROWS = 20_000;
 const STRIDE = 1_000;
 const FRESH_MS = 5_000;
+/** Surveys take at most a hundredth of the time: of a hundred pages at most one waits beside one. */
+const REST_FACTOR = 100;
 
 /**
  * How many users there are, and where each thousandth of them stands, so that a page far into a big table is found without
@@ -58,7 +61,7 @@ export class Overview {
   }
 
   #current(): Survey | undefined {
-    if (this.#survey && this.#clock.monotonic() - this.#survey.at_ms >= FRESH_MS) this.#refresh();
+    if (this.#survey && this.#clock.monotonic() >= this.#survey.stale_at_ms) this.#refresh();
     return this.#survey;
   }
 
@@ -74,7 +77,7 @@ export class Overview {
   }
 
   async #look(): Promise<void> {
-    const at_ms = this.#clock.monotonic();
+    const began_ms = this.#clock.monotonic();
     const { query } = this.#database;
     const { rows: landmarks } = await sql<Landmark>`
       select place::int, created_at::text, id
@@ -86,6 +89,8 @@ export class Overview {
       select count(*)::int as after from users
       where (created_at, id) > (${last.created_at}::timestamptz, ${last.id})`.execute(query);
     const total = last.place + (rows[0]?.after ?? 0);
-    this.#survey = total > BIG_ROWS ? { total, landmarks, at_ms } : undefined;
+    const now_ms = this.#clock.monotonic();
+    const stale_at_ms = now_ms + Math.max(FRESH_MS, (now_ms - began_ms) * REST_FACTOR);
+    this.#survey = total > BIG_ROWS ? { total, landmarks, stale_at_ms } : undefined;
   }
 }

@@ -76,7 +76,21 @@ describe('SCIM', () => {
     ['meta.created gt "2020-01-01T00:00:00Z" and userName gt "b"', ['b_b', 'bob']],
     ['meta.version ge 1', []],
     ['urn:scim:schemas:core:1.0:userName eq "ann"', ['ann']],
+    ['userName PR AND NOT (userName SW "a")', ['b_b', 'bob']],
+    ['not (not (userName eq "ann"))', ['ann']],
+    ['userName ge "b_b" and userName le "bob"', ['b_b', 'bob']],
+    ['userName lt "ann"', ['admin']],
+    ['externalId eq null and userName ne "admin"', ['b_b', 'bob']],
+    ['externalId ne null', ['ann']],
+    ['phoneNumbers pr or (externalId pr and (active eq true and (userName eq "ann")))', ['ann', 'bob']],
+    ['emails[value sw "ann@" or value sw "bob@"] and verified eq true', ['ann', 'bob']],
+    ['meta.created lt "2020-01-01T00:00:00Z"', []],
+    ['name.givenName eq "ANN" and not (name.familyName pr and active eq false)', ['ann']],
+    ["userName eq 'ann'", ['ann']],
     ['userName eq "x\' or 1=1 --"', []],
+    ['userName eq "ann" or userName eq "\\u0027 union select password_hash from users --"', ['ann']],
+    ['userName co "\\\\"', []],
+    ["externalId sw \"x-1') or ('1'='1\"", []],
     ['userName eq "\\"; drop table users; --"', []],
   ];
   for (const [filter, expected] of filters) {
@@ -95,6 +109,16 @@ describe('SCIM', () => {
     'startIndex=x',
     'filter=userName+eq+"%00"',
     'filter=__proto__+eq+"x"',
+    'filter=userName+eq+"a"+or+1=1',
+    'filter=userName+eq+"a";drop+table+users',
+    'filter=userName)+or+(1=1',
+    'filter=lower(user_name)+eq+"ann"',
+    'filter=user_name+eq+"ann"',
+    'filter=userName+eq+null+and',
+    'filter=userName+co+null',
+    'filter=active+co+"t"',
+    'sortBy=userName,(select+1)',
+    'sortBy=userName+desc',
   ]) {
     it(`refuses ${query} with 400`, async () => {
       const answer = await uaa.request(`/Users?${query.replaceAll('"', '%22')}`, { token });

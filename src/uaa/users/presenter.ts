@@ -18,11 +18,7 @@ export function presentUser(user: User, groups: readonly GroupOfUser[]): Record<
       ...(user.given_name !== null && { givenName: user.given_name }),
     },
     emails: [{ value: user.email, primary: true }],
-    groups: groups.map((group) => ({
-      value: group.id,
-      display: group.display_name,
-      type: group.isDirect ? 'DIRECT' : 'INDIRECT',
-    })),
+    groups: presentGroups(groups),
     approvals: [],
     phoneNumbers: user.phone_number === null ? [] : [{ value: user.phone_number }],
     active: user.active,
@@ -34,4 +30,19 @@ export function presentUser(user: User, groups: readonly GroupOfUser[]): Record<
     ...(user.previous_logon_at && { previousLogonTime: user.previous_logon_at.getTime() }),
     schemas: [SCHEMA],
   };
+}
+
+/** Most users of a page are in the same groups, the default ones, and share the one list of them. */
+const presented = new WeakMap<readonly GroupOfUser[], readonly object[]>();
+
+function presentGroups(groups: readonly GroupOfUser[]): readonly object[] {
+  const known = presented.get(groups);
+  if (known) return known;
+  const list = groups.map((group) => ({
+    value: group.id,
+    display: group.display_name,
+    type: group.isDirect ? 'DIRECT' : 'INDIRECT',
+  }));
+  presented.set(groups, list);
+  return list;
 }
