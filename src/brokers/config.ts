@@ -123,6 +123,18 @@ const Nats = z.strictObject({
 });
 export type NatsConfig = z.infer<typeof Nats>;
 
+const Volume = z.strictObject({
+  disk_mb: z.number().int().positive().default(20_480).describe('of all volumes together'),
+  plans: z
+    .array(z.strictObject({ ...plan, size_mb: z.number().int().min(16) }))
+    .min(1)
+    .default([
+      { name: 'small', description: 'A folder of 256 MB on one machine', size_mb: 256 },
+      { name: 'large', description: 'A folder of 2 GB on one machine', size_mb: 2048 },
+    ]),
+});
+export type VolumeConfig = z.infer<typeof Volume>;
+
 export const BrokersConfig = z.strictObject({
   index: z.number().int().min(0).default(0),
   version: z.string().default('0.1.0'),
@@ -158,5 +170,6 @@ export const BrokersConfig = z.strictObject({
   redis: Redis.optional(),
   smtp: Smtp.optional(),
   nats: Nats.optional(),
+  volume: Volume.optional(),
 });
 export type BrokersConfig = z.infer<typeof BrokersConfig>;

@@ -11,6 +11,7 @@ import { Postgresql } from './postgresql/service.ts';
 import { Redis } from './redis/service.ts';
 import type { Service } from './service.ts';
 import { Smtp } from './smtp/service.ts';
+import { Volume } from './volume/service.ts';
 import type { Db } from './tables.ts';
 
 /** Every service that the configuration names. Nothing is started yet. */
@@ -48,6 +49,7 @@ export function openServices(config: BrokersConfig, given: ComponentContext & { 
     const folder = join(config.state_folder, 'nats');
     services.push(new Nats({ config: config.nats, db: given.db, credentials, folder, address, user, around }));
   }
+  if (config.volume) services.push(new Volume({ config: config.volume, folder: join(config.state_folder, 'volume') }));
   return services;
 }
 

@@ -169,6 +169,24 @@ export type DockerImage = z.infer<typeof DockerImage>;
  * Everything that a DEA needs to run one instance (LRP) or one task. `env` is what the user and the platform's groups set,
  * in rising order of strength; the DEA adds what it alone knows (PORT, CF_INSTANCE_*, the rest of VCAP_APPLICATION).
  */
+/** A volume of a service binding. Source: Open Service Broker API 2.17, "Volume Mounts Object". */
+export const VolumeMount = z.object({
+  driver: z.string(),
+  container_dir: z.string(),
+  mode: z.enum(['r', 'rw']),
+  device: z.object({ volume_id: z.string(), mount_config: z.record(z.string(), z.unknown()).nullish() }),
+});
+export type VolumeMount = z.infer<typeof VolumeMount>;
+
+/** Service bindings of an app that asked for files; they take the place of VCAP_SERVICES. */
+export const ServiceBindingFiles = z.object({
+  variable: z.enum(['SERVICE_BINDING_ROOT', 'VCAP_SERVICES_FILE_PATH']),
+  files: z.record(z.string(), z.string()).describe('content by path below SERVICE_BINDING_FOLDER'),
+});
+export type ServiceBindingFiles = z.infer<typeof ServiceBindingFiles>;
+/** In the container. Source: cloud_controller_ng's documentation of service binding files. */
+export const SERVICE_BINDING_FOLDER = '/etc/cf-service-bindings';
+
 export const StartMessage = z.object({
   kind: z.enum(['LRP', 'TASK']),
   droplet: z.string().describe('guid of the process, or of the task'),
@@ -197,6 +215,8 @@ export const StartMessage = z.object({
   env: z.array(z.tuple([z.string(), z.string()])),
   vcap_application: z.record(z.string(), z.unknown()),
   vcap_services: z.record(z.string(), z.unknown()),
+  service_binding_files: ServiceBindingFiles.optional().describe('instead of the variable VCAP_SERVICES'),
+  volume_mounts: z.array(VolumeMount).default([]),
   health_check: HealthCheck,
   readiness_health_check: HealthCheck.optional(),
   sidecars: z.array(Sidecar),

@@ -4,7 +4,7 @@
  * (contracts/cloud-controller.ts), which is retried until the cloud controller has it.
  */
 import { z } from 'zod';
-import { DockerImage, EgressRule, OrderReply } from './dea.ts';
+import { DockerImage, EgressRule, OrderReply, ServiceBindingFiles } from './dea.ts';
 import { exchange, topic } from './topic.ts';
 
 export const StagingBuildpack = z.object({
@@ -37,6 +37,7 @@ export const StagingMessage = z.object({
   env: z.array(z.tuple([z.string(), z.string()])),
   vcap_application: z.record(z.string(), z.unknown()),
   vcap_services: z.record(z.string(), z.unknown()),
+  service_binding_files: ServiceBindingFiles.optional().describe('instead of the variable VCAP_SERVICES'),
   memory_limit_mb: z.number().int(),
   disk_limit_mb: z.number().int(),
   timeout_s: z.number(),

@@ -50,6 +50,10 @@ export const BindMount = z.object({
   src_path: z.string().describe('on the host'),
   dst_path: z.string().describe('in the container'),
   mode: z.enum(['ro', 'rw']),
+  image: z
+    .boolean()
+    .optional()
+    .describe('src_path is an ext4 image, mounted once for all containers that name it, for as long as there are any'),
 });
 
 /** Among containers that want the same disk at once; 100 is what the kernel gives unless told. */

@@ -119,6 +119,8 @@ export class Cell implements AsyncDisposable {
     if (!this.#options.config.stacks.includes(start.stack)) {
       return refusal('unknown_stack', `This cell does not have the stack ${start.stack}.`);
     }
+    const error = this.#options.instances.bindings.refusalOf(start.volume_mounts);
+    if (error) return { accepted: false, error };
     const amount = { memory_mb: start.limits.mem, disk_mb: start.limits.disk };
     const reserved = this.#options.capacity.reserve(start.instance, amount);
     if (!reserved.ok) return refusal('insufficient_resources', `Not enough ${reserved.lacks} resource available.`);

@@ -96,6 +96,12 @@ export const DeaConfig = z
       })
       .prefault({})
       .describe('where the SSH proxy enters instances'),
+    volumes_folder: z
+      .string()
+      .optional()
+      .describe(
+        "images of volumes that this machine has, by the volume's id; left out, instances with volumes go elsewhere",
+      ),
     droplet_cache_mb: z
       .number()
       .positive()

@@ -7,7 +7,13 @@ const MB = 1024 * 1024;
 /** The container of an instance: its droplet over the stack, or its image alone, its limits, its ports, and by whom it is known. */
 export function containerRequest(
   start: StartMessage,
-  facts: { handle: string; layers: string[]; dea: string; settings: DeaConfig['instance'] },
+  facts: {
+    handle: string;
+    layers: string[];
+    bind_mounts: NonNullable<CreateRequest['bind_mounts']>;
+    dea: string;
+    settings: DeaConfig['instance'];
+  },
 ): CreateRequest {
   const { settings } = facts;
   const shares = Math.round(start.limits.mem / settings.memory_to_cpu_share_ratio);
@@ -15,6 +21,7 @@ export function containerRequest(
     handle: facts.handle,
     ...(!start.docker && { stack: start.stack }),
     layers: facts.layers,
+    bind_mounts: facts.bind_mounts,
     limits: {
       memory_in_bytes: start.limits.mem * MB,
       disk_in_bytes: start.limits.disk * MB,

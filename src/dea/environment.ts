@@ -1,4 +1,4 @@
-import type { StartMessage } from '#contracts/dea.ts';
+import { SERVICE_BINDING_FOLDER, type StartMessage } from '#contracts/dea.ts';
 import type { StagingMessage } from '#contracts/staging.ts';
 import type { PortMapping } from '#contracts/warden.ts';
 import type { ImageConfig } from './docker/image.ts';
@@ -43,7 +43,7 @@ export function instanceEnvironment(start: StartMessage, facts: InstanceFacts, i
   const [first] = facts.ports;
   const system: [string, string][] = [
     ['VCAP_APPLICATION', JSON.stringify(vcapApplication(start, facts))],
-    ['VCAP_SERVICES', JSON.stringify(start.vcap_services)],
+    servicesVariable(start),
     ['MEMORY_LIMIT', `${start.limits.mem}m`],
     ['CF_INSTANCE_GUID', start.instance],
     ['INSTANCE_GUID', start.instance],
@@ -77,7 +77,7 @@ export function stagingEnvironment(
 ): string[] {
   const system: [string, string][] = [
     ['VCAP_APPLICATION', JSON.stringify(message.vcap_application)],
-    ['VCAP_SERVICES', JSON.stringify(message.vcap_services)],
+    servicesVariable(message),
     ['MEMORY_LIMIT', `${limits.memory_mb}m`],
     ['STAGING_TIMEOUT', String(limits.timeout_s)],
     ['CF_STACK', message.stack],
@@ -109,6 +109,22 @@ function vcapApplication(start: StartMessage, facts: InstanceFacts): Record<stri
     start: started.toISOString(),
     state_timestamp: seconds,
   };
+}
+
+/** Where the app finds its services: in the variable itself unless it asked for files. */
+function servicesVariable({
+  service_binding_files: files,
+  vcap_services,
+}: Pick<StartMessage, 'service_binding_files' | 'vcap_services'>): [string, string] {
+  if (!files) return ['VCAP_SERVICES', JSON.stringify(vcap_services)];
+  switch (files.variable) {
+    case 'SERVICE_BINDING_ROOT':
+      return ['SERVICE_BINDING_ROOT', SERVICE_BINDING_FOLDER];
+    case 'VCAP_SERVICES_FILE_PATH':
+      return ['VCAP_SERVICES_FILE_PATH', `${SERVICE_BINDING_FOLDER}/vcap_services`];
+    default:
+      return files.variable satisfies never;
+  }
 }
 
 /** The first relational service's address, for frameworks that look there; the user's own setting stands above it. */

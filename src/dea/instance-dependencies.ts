@@ -7,6 +7,7 @@ import type { DeaConfig } from './config.ts';
 import type { LayerCache } from './docker/layer-cache.ts';
 import type { DropletCache } from './droplet-cache.ts';
 import type { Instance } from './instance.ts';
+import type { ServiceBindings } from './service-bindings.ts';
 
 export interface InstanceExit {
   reason: ExitReason;
@@ -21,6 +22,7 @@ export interface InstanceDependencies {
   warden: WardenClient;
   droplets: DropletCache;
   images: LayerCache;
+  bindings: ServiceBindings;
   emitter: LogEmitter;
   clock: Clock;
   log: Log;

@@ -195,9 +195,9 @@ export class Instance {
     this.#log.cell(`Cell ${dea.id} creating container for instance ${start.instance}`);
     await this.#need.changed(this);
     if (start.start_command === '') throw new MissingStartCommand();
-    const { layers, image } = await this.#root.acquire(AbortSignal.any([this.#stopping.signal, this.#over.signal]));
+    const { image, ...root } = await this.#root.acquire(AbortSignal.any([this.#stopping.signal, this.#over.signal]));
     if (image) this.#record.image = image;
-    const created = await this.#need.warden.create(containerRequest(start, { handle, layers, dea: dea.id, settings }));
+    const created = await this.#need.warden.create(containerRequest(start, { handle, ...root, dea: dea.id, settings }));
     this.#log.cell(`Cell ${dea.id} successfully created container for instance ${start.instance}`);
     this.#record.network = { host_ip: created.host_ip, container_ip: created.container_ip, ports: created.ports };
     await this.#need.changed(this); // whom it may reach is told before it asks

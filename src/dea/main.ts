@@ -17,6 +17,7 @@ import { onSignals } from './signals.ts';
 import { SshDoor } from './ssh-door.ts';
 import { Stager } from './staging/stager.ts';
 import { serveStatus } from './status.ts';
+import { ServiceBindings } from './service-bindings.ts';
 import { Store } from './store.ts';
 import { UsageSampler } from './usage.ts';
 
@@ -48,7 +49,9 @@ export async function start(config: DeaConfig, { log, clock }: ComponentContext)
   const shared = { warden, clock, log, emitter };
   const usage: ConstructorParameters<typeof Cell>[0]['usage'] = (instances) =>
     new UsageSampler({ ...shared, instances, stats_s: intervals.stats_s });
-  const instances = { ...shared, dea, settings: config.instance, droplets, images };
+  const bindings = new ServiceBindings(config);
+  await bindings.sweep(snapshot.instances.map(({ start }) => start.instance));
+  const instances = { ...shared, dea, settings: config.instance, droplets, images, bindings };
   const cell: Cell = stack.use(
     new Cell({ config, dea, bus, clock, log, capacity, routes, discovery, reports, save, instances, usage }),
   );

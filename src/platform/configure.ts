@@ -75,6 +75,7 @@ function serviceConfig(name: ServiceName, plan: PlatformPlan): object {
     case 'postgresql':
     case 'redis':
     case 'nats':
+    case 'volume':
       return {};
     case 'smtp': {
       const { app, login } = componentUrls(plan);
@@ -213,6 +214,7 @@ function deaConfig({ plan, nats_url }: ConfigInputs, index: number): object {
     ip: '127.0.0.1',
     ...toCloudController(plan),
     stacks: [STACK],
+    volumes_folder: join(home.services, 'volume'),
     resources: {
       memory_mb: Math.floor(settings.memory_mb / settings.deas),
       disk_mb: Math.floor(settings.disk_mb / settings.deas),

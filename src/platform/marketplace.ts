@@ -24,7 +24,7 @@ export interface Offering {
 }
 
 /** TCP ports of the services, on their address. */
-const PORTS: Readonly<Record<ServiceName, string>> = {
+const PORTS: Readonly<Partial<Record<ServiceName, string>>> = {
   postgresql: '5432',
   redis: '6400-6999',
   nats: '4222',
@@ -129,7 +129,12 @@ async function letThrough(api: AdminApi, { settings }: PlatformPlan): Promise<vo
     rules: unknown[];
   }
   const destination = servicesAddress(settings.network_pool);
-  const rules = SERVICES.map((name) => ({ protocol: 'tcp', destination, ports: PORTS[name], description: name }));
+  const rules = Object.entries(PORTS).map(([name, ports]) => ({
+    protocol: 'tcp',
+    destination,
+    ports,
+    description: name,
+  }));
   const [group] = await api.list<Group>(`/v3/security_groups?names=${SECURITY_GROUP}`);
   if (!group) {
     const globally_enabled = { running: true, staging: true };

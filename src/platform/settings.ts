@@ -8,7 +8,7 @@ import { loadConfig } from '#kernel/config.ts';
 import type { Home } from './home.ts';
 
 /** The brokers that we ship. */
-export const SERVICES = ['postgresql', 'redis', 'nats', 'smtp'] as const;
+export const SERVICES = ['postgresql', 'redis', 'nats', 'smtp', 'volume'] as const;
 export type ServiceName = (typeof SERVICES)[number];
 
 /** What one may choose of a platform on one machine; kept in `platform.yml` of its home. */

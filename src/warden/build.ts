@@ -45,10 +45,11 @@ export async function build(ground: Ground, record: ContainerRecord): Promise<Pr
     ground.ids.namespaceOf(slot),
     ground.disks.create(handle, limits.disk_in_bytes),
   ]);
+  const bound = await ground.volumes.mountAll(record.bind_mounts);
   const bind_mounts = mountRootFs({
     folder,
     layers: rootLayers(ground, record),
-    bind_mounts: [...trustedCa(ground), ...reaperOf(ground, record), ...record.bind_mounts],
+    bind_mounts: [...trustedCa(ground), ...reaperOf(ground, record), ...bound],
     writable,
     ids: ground.ids.rangeOf(slot),
     userns,

@@ -229,7 +229,10 @@ export class Container {
       await demolish(this.#ground, this.handle, this.#record.slot);
       await this.#jobsEnd();
       for (const job of this.jobs.values()) job.giveUp();
-      this.#ground.depot.remove(this.handle);
+      const { depot, volumes } = this.#ground;
+      depot.remove(this.handle);
+      if (this.#record.bind_mounts.some(({ image }) => image))
+        await volumes.unmountBut(depot.handles().flatMap((handle) => depot.read(handle)?.bind_mounts ?? []));
       this.close();
     });
   }

@@ -18,6 +18,7 @@ import { prepareCgroups, runFolder } from './namespace.ts';
 import { enableForwarding, hostMtu, type Place, placeOf, slotsIn } from './network.ts';
 import { Runtime } from './runtime.ts';
 import { HostPorts, Slots } from './slots.ts';
+import { Volumes } from './volumes.ts';
 import { UnfitMachine } from './unfit-machine.ts';
 
 /** What all containers of one warden stand on. */
@@ -27,6 +28,8 @@ export interface Ground extends ComponentContext {
   runtime: Runtime;
   disks: DiskStore;
   ids: IdMappings;
+  /** images that several containers share */
+  volumes: Volumes;
   slots: Slots;
   ports: HostPorts;
   firewall: FirewallTable;
@@ -75,6 +78,7 @@ export async function prepareGround(config: WardenConfig, context: ComponentCont
     depot: new Depot(config.depot),
     runtime: new Runtime(join(run, 'crun')),
     disks,
+    volumes: new Volumes(join(run, 'volumes')),
     ids: new IdMappings({ folder: join(run, 'users'), pool: config.uid_pool }),
     slots: new Slots(Math.min(config.uid_pool.count, slotsIn(pool)), context.clock),
     ports: new HostPorts(config.host_port_pool),

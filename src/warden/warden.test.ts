@@ -1,5 +1,6 @@
 import { strict as assert } from 'node:assert';
-import { chmod, chown, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { chmod, chown, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -162,6 +163,37 @@ describe('a warden', () => {
     const asRoot = await warden.client.run(handle, sh('touch /mnt/given/new', { user: 'root' }));
     assert.notEqual(asRoot.exit_status, 0);
     await warden.client.destroy(handle);
+  });
+
+  test('mounts an image once for all containers that share it, and keeps what they wrote', async (t) => {
+    const image = join(await temporaryFolder(t), 'volume.img');
+    await writeFile(image, '');
+    await truncate(image, 16 * MB);
+    execFileSync('mkfs.ext4', ['-q', '-F', '-E', 'root_owner=2000:2000', image]);
+    const bind = { src_path: image, dst_path: '/data', image: true } as const;
+    const one = await create({ bind_mounts: [{ ...bind, mode: 'rw' }] });
+    const other = await create({ bind_mounts: [{ ...bind, mode: 'ro' }] });
+    assert.equal(
+      (await warden.client.run(one.handle, sh('echo kept > /data/file; stat -c %U /data/file'))).stdout,
+      'vcap\n',
+    );
+    const seen = await warden.client.run(
+      other.handle,
+      sh('cat /data/file; stat -c %U /data/file; echo x > /data/file'),
+    );
+    assert.equal(seen.stdout, 'kept\nvcap\n');
+    assert.notEqual(seen.exit_status, 0, 'it reads only');
+    const full = await warden.client.run(one.handle, sh('head -c 32M /dev/zero > /data/much'));
+    assert.match(full.stderr ?? '', /No space left/);
+    await warden.client.destroy(one.handle);
+    assert.equal((await warden.client.run(other.handle, sh('cat /data/file'))).stdout, 'kept\n');
+    await warden.client.destroy(other.handle);
+    assert.equal(execFileSync('losetup', ['--associated', image]).toString(), '', 'nobody has it mounted');
+    const next = await create({ bind_mounts: [{ ...bind, mode: 'rw' }] });
+    assert.equal((await warden.client.run(next.handle, sh('cat /data/file'))).stdout, 'kept\n');
+    await warden.client.destroy(next.handle);
+    await writeFile(image, 'no file system');
+    await assert.rejects(create({ bind_mounts: [{ ...bind, mode: 'rw' }] }), refusedWith('create_failed'));
   });
 
   test('copies files in and out, and says when there are none', async () => {

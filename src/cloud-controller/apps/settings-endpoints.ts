@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
-import { notFound } from '#contracts/cf-errors.ts';
+import { notFound, unprocessable } from '#contracts/cf-errors.ts';
+import { SERVICE_BINDING_FOLDER } from '#contracts/dea.ts';
 import { parseBody } from '../api/body.ts';
 import { inTransaction } from '../api/statement-store.ts';
 import type { Deps } from '../deps.ts';
@@ -8,7 +9,7 @@ import { presentDroplet } from '../droplets/presenter.ts';
 import { requireFeature } from '../feature-flags/store.ts';
 import { loadRoutes, loadVariableGroup } from '../runtime/start-facts.ts';
 import { vcapApplication } from '../runtime/start-message.ts';
-import { loadVcapServices } from '../service-credential-bindings/vcap-services.ts';
+import { loadVcapServices, type VcapServices } from '../service-credential-bindings/vcap-services.ts';
 import { findProcessOfType } from '../processes/store.ts';
 import { requireNoDeployment } from '../deployments/active.ts';
 import { seeApp } from './policy.ts';
@@ -92,7 +93,7 @@ function registerEnvironmentEndpoints(server: FastifyInstance, deps: Deps): void
       environment_variables: app.environment_variables,
       staging_env_json: staging,
       running_env_json: running,
-      system_env_json: { VCAP_SERVICES: services },
+      system_env_json: servicesVariable(app, services),
       application_env_json: { VCAP_APPLICATION: vcapApplication({ app, uris }, limits, settings) },
     };
   });
@@ -140,6 +141,14 @@ function registerEnvironmentEndpoints(server: FastifyInstance, deps: Deps): void
   );
 }
 
+/** What stands in the environment of the app's services; the files themselves are in containers alone. */
+function servicesVariable(app: FoundApp, services: VcapServices): Record<string, unknown> {
+  if (app.service_binding_k8s_enabled) return { SERVICE_BINDING_ROOT: SERVICE_BINDING_FOLDER };
+  if (app.file_based_vcap_services_enabled)
+    return { VCAP_SERVICES_FILE_PATH: `${SERVICE_BINDING_FOLDER}/vcap_services` };
+  return { VCAP_SERVICES: services };
+}
+
 const FEATURES = {
   ssh: { column: 'ssh_enabled', description: 'Enable SSHing into the app.' },
   revisions: { column: 'revisions_enabled', description: 'Enable versioning of an application' },
@@ -156,6 +165,15 @@ type FeatureName = keyof typeof FEATURES;
 
 export function isAppFeature(name: string): name is FeatureName {
   return Object.hasOwn(FEATURES, name);
+}
+
+/** Errors: 422. Source: cloud_controller_ng, app features. */
+function refuseBothFileFeatures(app: FoundApp): void {
+  if (app.service_binding_k8s_enabled && app.file_based_vcap_services_enabled) {
+    throw unprocessable(
+      "'file-based-vcap-services' and 'service-binding-k8s' features cannot be enabled at the same time.",
+    );
+  }
 }
 
 /** The columns that turn features on or off. */
@@ -213,6 +231,7 @@ function registerFeatureEndpoints(server: FastifyInstance, deps: Deps): void {
       caller.require('app.update', app);
       const { enabled } = parseBody(UpdateFeature, body);
       const column = FEATURES[name].column;
+      refuseBothFileFeatures({ ...app, [column]: enabled });
       await updateApp(db, app.guid, { [column]: enabled });
       return presentFeature({ ...app, [column]: enabled }, name, byDefault);
     },

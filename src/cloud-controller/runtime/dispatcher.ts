@@ -234,14 +234,18 @@ export class Dispatcher implements AsyncDisposable {
       { method: 'GET', bucket: 'cc-droplets', key: facts.droplet.guid },
       DROPLET_URL_VALID_S,
     );
-    const outcome = await this.offer(demand, (dea) => {
-      const offered = startMessage(facts, { guid: randomUUID(), index }, { droplet_uri }, settings);
-      message = offered;
-      return {
-        send: async () => await bus.request(deaStart(dea), offered, { timeout_ms: REPLY_TIMEOUT_MS }),
-        abandon: () => this.stopInstance(process, offered.instance),
-      };
-    });
+    const { unfit } = facts.services;
+    const outcome =
+      unfit !== undefined
+        ? { refused: unfit }
+        : await this.offer(demand, (dea) => {
+            const offered = startMessage(facts, { guid: randomUUID(), index }, { droplet_uri }, settings);
+            message = offered;
+            return {
+              send: async () => await bus.request(deaStart(dea), offered, { timeout_ms: REPLY_TIMEOUT_MS }),
+              abandon: () => this.stopInstance(process, offered.instance),
+            };
+          });
     if ('refused' in outcome || message === undefined) {
       const details = 'refused' in outcome ? outcome.refused : '';
       tracker.notPlaced(process, index, details);

@@ -2,8 +2,8 @@ import type { DockerImage, EgressRule } from '#contracts/dea.ts';
 import type { Db } from '../tables.ts';
 import { sql } from 'kysely';
 import { loadDocker } from '../packages/docker.ts';
-import { loadVcapServices } from '../service-credential-bindings/vcap-services.ts';
 import { sourceColumn } from '../route-policies/store.ts';
+import { type AppServices, loadAppServices } from '../service-credential-bindings/vcap-services.ts';
 import type { Vault } from '../service-secrets/vault.ts';
 import type { RoutePoliciesScope } from '../tables.ts';
 import type { DropletRow, ProcessRow, StartedAs } from '../tables-apps.ts';
@@ -44,7 +44,7 @@ export interface StartFacts {
   routes: RouteToApp[];
   group_variables: Record<string, string>;
   egress_rules: EgressRule[];
-  vcap_services: Record<string, unknown>;
+  services: AppServices;
 }
 
 const DEFAULT_PORT = 8080;
@@ -58,20 +58,20 @@ export async function loadStartFacts(
   const process = await db.selectFrom('processes').selectAll().where('guid', '=', process_guid).executeTakeFirst();
   if (process?.state !== 'STARTED' || process.started_as === null) return undefined;
   const { started_as } = process;
-  const [app, droplet, routes, group_variables, egress_rules, vcap_services] = await Promise.all([
+  const [app, droplet, routes, group_variables, egress_rules, services] = await Promise.all([
     findAppInSpace(db, process.app_guid),
     db.selectFrom('droplets').selectAll().where('guid', '=', started_as.droplet_guid).executeTakeFirst(),
     loadRoutes(db, process.app_guid),
     loadVariableGroup(db, 'running'),
     loadEgressRules(db, process.app_guid, 'running'),
-    loadVcapServices(db, vault, process.app_guid),
+    loadAppServices(db, vault, process.app_guid),
   ]);
   if (!app || !droplet || droplet.sha256 === null) return undefined;
   const { sha256 } = droplet;
   const stack = droplet.stack ?? default_stack;
   const docker = await loadDocker(db, vault, droplet);
   const places = { app, process, started_as, droplet: { ...droplet, sha256 }, stack, docker };
-  return { ...places, routes, group_variables, egress_rules, vcap_services };
+  return { ...places, routes, group_variables, egress_rules, services };
 }
 
 export async function findAppInSpace(db: Db, app_guid: string): Promise<AppInSpace | undefined> {

@@ -58,7 +58,8 @@ export function startMessage(
       { memory_mb: as.memory_in_mb, disk_mb: as.disk_in_mb },
       settings,
     ),
-    vcap_services: facts.vcap_services,
+    ...facts.services.told,
+    volume_mounts: facts.services.volume_mounts,
     health_check: healthCheck(as.health_check, settings.health_check_timeout_s),
     ...(readiness.type !== 'process' && {
       readiness_health_check: healthCheck(readiness, settings.health_check_timeout_s),

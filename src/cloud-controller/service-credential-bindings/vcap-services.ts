@@ -1,6 +1,9 @@
 import { sql } from 'kysely';
+import { z } from 'zod';
+import { type ServiceBindingFiles, VolumeMount } from '#contracts/dea.ts';
 import type { Vault } from '../service-secrets/vault.ts';
 import type { Db } from '../tables.ts';
+import { bindingFiles, BindingsUnfitForFiles } from './binding-files.ts';
 
 interface Bound {
   binding_guid: string;
@@ -21,11 +24,65 @@ interface Bound {
 
 export type VcapServices = Record<string, Record<string, unknown>[]>;
 
+/** What an app's bindings come to for its containers. */
+export interface AppServices {
+  told: {
+    vcap_services: VcapServices;
+    /** When the app asked for files: they take the variable's place. */
+    service_binding_files?: ServiceBindingFiles;
+  };
+  volume_mounts: VolumeMount[];
+  /** Why no container can be told of them, in words for the user. */
+  unfit?: string;
+}
+
+/** All that a container is told of the app's services. */
+export async function loadAppServices(db: Db, vault: Vault, app_guid: string): Promise<AppServices> {
+  const [rows, features] = await Promise.all([
+    loadBound(db, app_guid),
+    db
+      .selectFrom('apps')
+      .select(['service_binding_k8s_enabled', 'file_based_vcap_services_enabled'])
+      .where('guid', '=', app_guid)
+      .executeTakeFirst(),
+  ]);
+  const vcap_services = presentAll(rows, vault);
+  const mounts = z.array(VolumeMount).safeParse(rows.flatMap(({ volume_mounts }) => volume_mounts));
+  if (!mounts.success) {
+    return {
+      told: { vcap_services },
+      volume_mounts: [],
+      unfit: 'A volume mount is not as the Open Service Broker API says',
+    };
+  }
+  const volume_mounts = mounts.data;
+  try {
+    const service_binding_files = features && bindingFiles(vcap_services, features);
+    return { told: { vcap_services, ...(service_binding_files && { service_binding_files }) }, volume_mounts };
+  } catch (error) {
+    if (!(error instanceof BindingsUnfitForFiles)) throw error;
+    return { told: { vcap_services }, volume_mounts, unfit: error.message };
+  }
+}
+
 /**
  * VCAP_SERVICES of an app, by label. Of several bindings to one instance the newest counts, and only those that are there:
  * not made yet, being removed or failed ones are left out. Source: Cloud Foundry's documentation of the variable.
  */
 export async function loadVcapServices(db: Db, vault: Vault, app_guid: string): Promise<VcapServices> {
+  return presentAll(await loadBound(db, app_guid), vault);
+}
+
+function presentAll(rows: readonly Bound[], vault: Vault): VcapServices {
+  const services: VcapServices = {};
+  for (const row of rows) {
+    const label = row.offering_name ?? 'user-provided';
+    (services[label] ??= []).push(present(row, label, vault));
+  }
+  return services;
+}
+
+async function loadBound(db: Db, app_guid: string): Promise<Bound[]> {
   const { rows } = await sql<Bound>`
     select distinct on (i.id) b.guid as binding_guid, b.name as binding_name, b.credentials_sealed as binding_credentials,
       b.syslog_drain_url as binding_drain, b.volume_mounts, i.guid as instance_guid, i.name as instance_name,
@@ -37,12 +94,7 @@ export async function loadVcapServices(db: Db, vault: Vault, app_guid: string): 
     left join service_offerings o on o.guid = p.service_offering_guid
     where b.app_guid = ${app_guid} and b.operation_type = 'create' and b.operation_state = 'succeeded'
     order by i.id, b.id desc`.execute(db);
-  const services: VcapServices = {};
-  for (const row of rows) {
-    const label = row.offering_name ?? 'user-provided';
-    (services[label] ??= []).push(present(row, label, vault));
-  }
-  return services;
+  return rows;
 }
 
 function present(row: Bound, label: string, vault: Vault): Record<string, unknown> {

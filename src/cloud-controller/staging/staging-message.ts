@@ -5,7 +5,7 @@ import { buildpackBlobKey } from './buildpack-blob-key.ts';
 import type { CloudControllerConfig } from '../config.ts';
 import { findAppInSpace, loadEgressRules, loadRoutes, loadVariableGroup } from '../runtime/start-facts.ts';
 import { vcapApplication } from '../runtime/start-message.ts';
-import { loadVcapServices } from '../service-credential-bindings/vcap-services.ts';
+import { loadAppServices } from '../service-credential-bindings/vcap-services.ts';
 import type { Vault } from '../service-secrets/vault.ts';
 import type { Db } from '../tables.ts';
 import type { BuildRow } from '../tables-apps.ts';
@@ -35,14 +35,15 @@ export async function makeStagingOrder(build: BuildRow, sources: StagingSources)
   if (!bits || bits.state !== 'READY' || (bits.sha256 === null && !docker)) {
     return { impossible: 'StagingError - the package is gone' };
   }
-  const [groups, routes, rules, buildpacks, vcap_services] = await Promise.all([
+  const [groups, routes, rules, buildpacks, services] = await Promise.all([
     loadVariableGroup(db, 'staging'),
     loadRoutes(db, build.app_guid),
     loadEgressRules(db, build.app_guid, 'staging'),
     docker ? { list: [], detect: false } : resolveBuildpacks(build, sources),
-    loadVcapServices(db, vault, build.app_guid),
+    loadAppServices(db, vault, build.app_guid),
   ]);
   if ('impossible' in buildpacks) return buildpacks;
+  if (services.unfit !== undefined) return { impossible: `StagingError - ${services.unfit}` };
   const web = await db
     .selectFrom('processes')
     .select('command')
@@ -80,7 +81,7 @@ export async function makeStagingOrder(build: BuildRow, sources: StagingSources)
       ...(web?.command != null && { start_command: web.command }),
       env: [...Object.entries(groups), ...Object.entries(row.environment_variables)],
       vcap_application: vcapApplication({ app, uris }, limits, settings),
-      vcap_services,
+      ...services.told,
       memory_limit_mb: build.staging_memory_in_mb,
       disk_limit_mb: build.staging_disk_in_mb,
       timeout_s,

@@ -12,7 +12,7 @@ import { isolationSegmentOf } from '../isolation-segments/store.ts';
 import { loadDocker } from '../packages/docker.ts';
 import { findAppInSpace, loadEgressRules, loadVariableGroup } from '../runtime/start-facts.ts';
 import { vcapApplication } from '../runtime/start-message.ts';
-import { loadVcapServices } from '../service-credential-bindings/vcap-services.ts';
+import { loadAppServices } from '../service-credential-bindings/vcap-services.ts';
 import type { Vault } from '../service-secrets/vault.ts';
 import type { Db } from '../tables.ts';
 import type { TaskRow } from '../tables-apps.ts';
@@ -79,8 +79,8 @@ export class TaskRunner implements AsyncDisposable {
   async #dispatch(task: TaskRow): Promise<void> {
     const { db, bus, dispatcher, log } = this.#options;
     const message = await this.#message(task);
-    if (!message) {
-      await completeTask(db, task.guid, { failed: true, failure_reason: 'the droplet of the task is gone' });
+    if ('impossible' in message) {
+      await completeTask(db, task.guid, { failed: true, failure_reason: message.impossible });
       return;
     }
     const demand = {
@@ -108,9 +108,9 @@ export class TaskRunner implements AsyncDisposable {
     }
   }
 
-  async #message(task: TaskRow): Promise<StartMessage | undefined> {
+  async #message(task: TaskRow): Promise<StartMessage | { impossible: string }> {
     const { db, signer, config, vault } = this.#options;
-    const [app, droplet, group_variables, egress_network_rules, vcap_services] = await Promise.all([
+    const [app, droplet, group_variables, egress_network_rules, services] = await Promise.all([
       findAppInSpace(db, task.app_guid),
       db
         .selectFrom('droplets')
@@ -119,9 +119,11 @@ export class TaskRunner implements AsyncDisposable {
         .executeTakeFirst(),
       loadVariableGroup(db, 'running'),
       loadEgressRules(db, task.app_guid, 'running'),
-      loadVcapServices(db, vault, task.app_guid),
+      loadAppServices(db, vault, task.app_guid),
     ]);
-    if (!app || droplet?.state !== 'STAGED' || droplet.sha256 === null) return undefined;
+    if (!app || droplet?.state !== 'STAGED' || droplet.sha256 === null)
+      return { impossible: 'the droplet of the task is gone' };
+    if (services.unfit !== undefined) return { impossible: services.unfit };
     const docker = await loadDocker(db, vault, droplet);
     const limits = { memory_mb: task.memory_in_mb, disk_mb: task.disk_in_mb };
     const settings = { api_url: config.urls.api, fds: config.limits.fds };
@@ -154,7 +156,8 @@ export class TaskRunner implements AsyncDisposable {
       },
       env: [...Object.entries(group_variables), ...Object.entries(task.environment_variables)],
       vcap_application: vcapApplication({ app, uris: [] }, limits, settings),
-      vcap_services,
+      ...services.told,
+      volume_mounts: services.volume_mounts,
       health_check: { type: 'process' },
       sidecars: [],
       egress_network_rules,

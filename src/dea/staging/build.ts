@@ -21,6 +21,7 @@ import { destroyContainer } from '../destroy-container.ts';
 import { download, DownloadFailed } from '../download.ts';
 import { stagingEnvironment } from '../environment.ts';
 import { awaitEnd, followOutput } from '../job-output.ts';
+import { writeBindingFiles } from '../service-bindings.ts';
 import { upload } from '../upload.ts';
 import { byteSize } from './byte-size.ts';
 import type { BuildpackCache } from './buildpack-cache.ts';
@@ -164,13 +165,15 @@ export class Build {
   }
 
   async #create(folders: readonly (string | undefined)[]): Promise<void> {
-    const { dea, warden, config, say } = this.#need;
-    const { stack, egress_network_rules, task_id, app } = this.#message;
+    const { dea, warden, config, say, work_dir } = this.#need;
+    const { stack, egress_network_rules, task_id, app, service_binding_files } = this.#message;
     await this.phases.during('creating the container', async () => {
       say(`Cell ${dea} creating container for instance ${task_id}`);
       const bind_mounts: NonNullable<CreateRequest['bind_mounts']> = [
         { src_path: LIFECYCLE, dst_path: '/tmp/lifecycle', mode: 'ro' },
       ];
+      if (service_binding_files)
+        bind_mounts.push(await writeBindingFiles(join(work_dir, 'service-bindings'), service_binding_files));
       for (const [place, folder] of folders.entries()) {
         const dst_path = this.#placeOf(place);
         if (folder !== undefined && !bind_mounts.some((mount) => mount.dst_path === dst_path)) {

@@ -26,6 +26,7 @@ export function sampleStart(change: Partial<StartMessage> = {}): StartMessage {
     env: [],
     vcap_application: { application_id: 'app-1', application_name: 'shop' },
     vcap_services: {},
+    volume_mounts: [],
     health_check: { type: 'port' },
     sidecars: [],
     egress_network_rules: [],

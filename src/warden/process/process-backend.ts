@@ -127,6 +127,8 @@ export class ProcessBackend implements Backend, AsyncDisposable {
   #check({ stack, layers, bind_mounts }: Request): void {
     if (stack === undefined) throw cannot('runs no images');
     if (this.#config.stacks[stack] === undefined) throw new WardenError('path_not_found', `there is no stack ${stack}`);
+    if (bind_mounts.some(({ image }) => image))
+      throw new WardenError('invalid_request', 'plain processes have no volumes: use the backend crun');
     for (const path of [...layers, ...bind_mounts.map((bind) => bind.src_path)])
       if (!existsSync(path)) throw new WardenError('path_not_found', `there is no ${path}`);
   }
