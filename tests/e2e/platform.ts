@@ -1,7 +1,7 @@
 import { execFile, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { request, type IncomingHttpHeaders, type RequestOptions } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -52,9 +52,13 @@ export interface ShortLivedTokens {
   refresh_token: string;
 }
 
+/** Written into the home of a shared platform by the process that has it, which is named in it. */
+const CLAIM = 'claimed-by';
+
 /**
  * A whole platform of the tests' own, beside whatever else runs on the machine: own home, ports, names, networks, two DEAs. The
- * runner of all end-to-end files starts one and says where in INGOT_E2E_HOME; a file run alone starts its own.
+ * runner of all end-to-end files starts some and says where in INGOT_E2E_HOMES, of which each file takes one for as long as it
+ * runs, since some break it on purpose; a file run alone starts its own.
  */
 export class TestPlatform implements AsyncDisposable {
   readonly home: string;
@@ -68,8 +72,8 @@ export class TestPlatform implements AsyncDisposable {
   }
 
   static async start(): Promise<TestPlatform> {
-    const shared = process.env['INGOT_E2E_HOME'];
-    if (shared !== undefined) return new TestPlatform(shared, undefined);
+    const shared = process.env['INGOT_E2E_HOMES'];
+    if (shared !== undefined) return new TestPlatform(await claimOne(shared.split(':')), undefined);
     const home = await mkdtemp(join(tmpdir(), 'ingot-e2e-'));
     mkdirSync(STACKS, { recursive: true });
     symlinkSync(STACKS, join(home, 'stacks'));
@@ -282,7 +286,7 @@ export class TestPlatform implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#own === undefined) return;
+    if (this.#own === undefined) return await rm(join(this.home, CLAIM));
     const { exit_status, output } = await this.ingot(['destroy', '--yes']);
     await rm(this.home, { recursive: true, force: true });
     if (exit_status !== 0) throw new Error(`the platform was not destroyed:\n${output}`);
@@ -325,6 +329,25 @@ export class TestPlatform implements AsyncDisposable {
       child.once('error', reject).once('close', (status) => done({ exit_status: status ?? -1, output })),
     );
     return { outcome, output: () => output };
+  }
+}
+
+/** The first of these platforms that no other living process has. */
+async function claimOne(homes: readonly string[]): Promise<string> {
+  for (;;) {
+    for (const home of homes) {
+      const claim = join(home, CLAIM);
+      try {
+        writeFileSync(claim, String(process.pid), { flag: 'wx' });
+        return home;
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      }
+      const owner = await readFile(claim, 'utf8').catch(() => '');
+      // Whoever ended without giving it back.
+      if (owner !== '' && !existsSync(`/proc/${owner}`)) await rm(claim, { force: true });
+    }
+    await sleep(100);
   }
 }
 
