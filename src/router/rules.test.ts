@@ -5,6 +5,8 @@ import { freePort } from '#testing/free-port.ts';
 import { routerGreet, routerStart } from '#contracts/router.ts';
 import { RawBackend, RawClient, talk, TestRouter } from './testing.ts';
 
+/** Nothing listens there, nor will: a free port may be another test's a moment later. */
+const REFUSES = 1;
 const ok = (body: string, more = ''): string =>
   `HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n${more}\r\n${body}`;
 const get = (host: string, more = ''): string => `GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n${more}\r\n`;
@@ -16,7 +18,6 @@ describe('the router keeps the rules', () => {
     router = await TestRouter.start({
       tracing: { debug_key: 'open sesame' },
       limits: { max_conns_per_backend: 2 },
-      timeouts: { endpoint_s: 2 },
     });
   });
   after(async () => {
@@ -25,7 +26,7 @@ describe('the router keeps the rules', () => {
 
   it('an endpoint that refuses connections costs no request while another lives', async () => {
     await using alive = await RawBackend.answering(ok('alive'));
-    await router.register({ host: '127.0.0.1', port: await freePort(), uris: ['half.test'] });
+    await router.register({ host: '127.0.0.1', port: REFUSES, uris: ['half.test'] });
     await router.register({ host: '127.0.0.1', port: alive.port, uris: ['half.test'] });
     for (let n = 0; n < 6; n++) {
       const heard = await talk(
@@ -124,10 +125,11 @@ describe('the router keeps the rules', () => {
   });
 
   it('an endpoint that does not answer in time is a 502', async () => {
+    await using impatient = await TestRouter.start({ timeouts: { endpoint_s: 0.5 } });
     await using backend = await RawBackend.start(() => undefined);
-    await router.register({ host: '127.0.0.1', port: backend.port, uris: ['slow.test'] });
+    await impatient.register({ host: '127.0.0.1', port: backend.port, uris: ['slow.test'] });
     assert.match(
-      await talk(router.port, get('slow.test')),
+      await talk(impatient.port, get('slow.test')),
       /^HTTP\/1\.1 502 [^]*endpoint_failure \(context deadline exceeded\)/,
     );
   });
