@@ -89,8 +89,8 @@ export class BackendConnection implements Backend, Swept {
     this.socket.write(text + body, 'latin1');
   }
 
-  sendBody(bytes: Buffer): void {
-    this.socket.write(bytes);
+  sendBody(bytes: Buffer, onSent: (() => void) | undefined): void {
+    this.socket.write(bytes, onSent);
   }
 
   endBody(tail: string): void {

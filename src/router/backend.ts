@@ -14,8 +14,8 @@ export interface Backend {
   readonly unsent_bytes: number;
   /** The head in the form of HTTP/1.1 (latin1), with the body when it is whole; `hasMore` when a body follows. */
   sendHead(text: string, body: string, hasMore: boolean): void;
-  /** Keeps the bytes until they are sent. */
-  sendBody(bytes: Buffer): void;
+  /** Keeps the bytes until they are sent, and calls back then, or when they never will be. */
+  sendBody(bytes: Buffer, onSent: (() => void) | undefined): void;
   /** After the last of a body that followed; `tail` are its trailers as framed. */
   endBody(tail: string): void;
   /** Stops and goes on reading the response. */

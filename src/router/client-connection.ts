@@ -13,6 +13,7 @@ import { Exchange, type Front } from './exchange.ts';
 import { responseHeadText } from './forward-response.ts';
 import { type FoundHead, HeadGatherer } from './head-gatherer.ts';
 import { remoteOf } from './remote.ts';
+import type { Pieces } from './read-pages.ts';
 import type { ResponseHead } from './response-head.ts';
 import { type Relayed, ResponseRelay } from './response-relay.ts';
 import type { Swept } from './sweeper.ts';
@@ -36,6 +37,7 @@ export class ClientConnection implements Front, Swept {
   readonly #request = new BodyReader();
   readonly #heads: HeadGatherer;
   readonly #relay: ResponseRelay;
+  readonly #pieces: Pieces;
   #state: State = State.head;
   #exchange: Exchange | undefined;
   #tunnel: Tunnel | undefined;
@@ -48,18 +50,19 @@ export class ClientConnection implements Front, Swept {
   #mayContinue = true;
   #lingered_bytes = 0;
 
-  constructor(core: Core, socket: Socket, clientCert: string) {
+  /** Whoever makes it hands it what the client sends, by `onBytes`. */
+  constructor(core: Core, socket: Socket, from: { clientCert: string; pieces: Pieces }) {
     this.#core = core;
     this.#socket = socket;
+    this.#pieces = from.pieces;
     this.#heads = new HeadGatherer(core.config.limits.request_head_bytes);
     this.#relay = new ResponseRelay(socket);
     this.isTls = 'encrypted' in socket;
-    this.clientCert = clientCert;
+    this.clientCert = from.clientCert;
     const remote = remoteOf(socket);
     this.remoteAddress = remote.remoteAddress;
     this.remoteText = remote.remoteText;
     this.#deadline_ms = core.monotonic_ms() + core.config.timeouts.request_head_s * 1000;
-    socket.on('data', (bytes: Buffer) => this.#guard(() => this.#onData(bytes)));
     socket.on('end', () => this.#onEnd());
     socket.on('error', () => socket.destroy());
     socket.on('close', () => this.#onClose());
@@ -101,6 +104,11 @@ export class ClientConnection implements Front, Swept {
 
   // --- what the client says
 
+  onBytes(bytes: Buffer): void {
+    this.#guard(() => this.#onData(bytes));
+    if (this.#held.length > 0 && this.#held.buffer === bytes.buffer) this.#held = this.#pieces.keep(this.#held);
+  }
+
   /** A fault of ours costs the one request that met it, never the process. */
   #guard(work: () => void): void {
     try {
@@ -116,7 +124,7 @@ export class ClientConnection implements Front, Swept {
   }
 
   #onData(bytes: Buffer): void {
-    if (this.#state === State.tunnel) return this.#tunnel?.fromClient(bytes);
+    if (this.#state === State.tunnel) return this.#tunnel?.fromClient(this.#pieces.keep(bytes));
     if (this.#state === State.closing) {
       this.#lingered_bytes += bytes.length;
       if (this.#lingered_bytes > MAX_LINGER_BYTES) this.#socket.destroy();
@@ -190,13 +198,14 @@ export class ClientConnection implements Front, Swept {
     for (let r = 0; r < ranges.length; r += 2) {
       const start = ranges[r] ?? 0;
       const end = ranges[r + 1] ?? 0;
-      backend.sendBody(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end));
+      this.#pieces.passOn(backend, start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end));
     }
     exchange.bytesIn = request.payload_bytes;
     this.#held = at === bytes.length ? EMPTY : bytes.subarray(at);
     this.#waitUntil(this.#core.config.timeouts.request_body_idle_s);
     if (request.isDone) {
       backend.endBody(tail);
+      this.#pieces.expectLong(false);
       this.#state = State.waiting;
       this.#deadline_ms = Number.POSITIVE_INFINITY;
     } else if (backend.unsent_bytes > MAX_UNSENT_BYTES) this.#socket.pause();
@@ -259,6 +268,7 @@ export class ClientConnection implements Front, Swept {
     if (!hasMore) return;
     if (backend.takesPayload) this.#request.takePayloadOnly();
     this.#state = State.body;
+    this.#pieces.expectLong(true);
     this.#waitUntil(this.#core.config.timeouts.request_body_idle_s);
     this.#pumpBody();
     if (this.#hasEnded && !this.#request.isDone) this.#bodyBroke(malformed(400, 'body cut short'));
@@ -342,15 +352,14 @@ export class ClientConnection implements Front, Swept {
 
   #writeAnswer(answer: Answer, isHead: boolean): void {
     const exchange = this.#exchange;
-    const isLast =
-      !this.#mayContinue ||
-      !this.#request.isDone ||
-      exchange === undefined ||
-      !exchange.head.mayKeepAlive ||
-      this.#hasEnded ||
-      this.#core.isDraining;
+    const mayAsk = this.#mayContinue && this.#request.isDone && !this.#hasEnded && !this.#core.isDraining;
+    const isLast = !mayAsk || exchange?.head.mayKeepAlive !== true;
     if (isLast) this.#mayContinue = false;
-    const connection = isLast ? 'Connection: close\r\n' : exchange.head.isHttp10 ? 'Connection: keep-alive\r\n' : '';
+    const connection = isLast
+      ? 'Connection: close\r\n'
+      : exchange?.head.isHttp10 === true
+        ? 'Connection: keep-alive\r\n'
+        : '';
     this.#socket.write(answerText(answer, { requestId: exchange?.requestId, connection, isHead }), 'latin1');
   }
 

@@ -2,6 +2,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { AppError } from '#kernel/errors.ts';
 import { ClientConnection } from './client-connection.ts';
 import type { Core } from './core.ts';
+import { intoPages, OWN_PIECES, ReadPages } from './read-pages.ts';
 
 const KEEP_ALIVE_PROBE_MS = 60_000;
 
@@ -12,12 +13,14 @@ export class HttpListener implements AsyncDisposable {
 
   private constructor(core: Core) {
     this.#server = createServer(
-      { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_PROBE_MS },
-      (socket: Socket) => {
-        const connection = new ClientConnection(core, socket, '');
-        this.#connections.add(connection);
-        socket.on('close', () => this.#connections.delete(connection));
+      {
+        allowHalfOpen: true,
+        noDelay: true,
+        keepAlive: true,
+        keepAliveInitialDelay: KEEP_ALIVE_PROBE_MS,
+        pauseOnConnect: true,
       },
+      (accepted: Socket) => this.#onConnection(core, accepted),
     );
     this.#server.maxConnections = core.config.limits.max_connections;
   }
@@ -47,6 +50,20 @@ export class HttpListener implements AsyncDisposable {
   stopAccepting(): void {
     this.#server.close();
     for (const connection of this.#connections) connection.drain();
+  }
+
+  #onConnection(core: Core, accepted: Socket): void {
+    const pages = new ReadPages();
+    const onBytes = (bytes: Buffer): void => connection.onBytes(bytes);
+    const fast = intoPages(accepted, pages, onBytes);
+    const socket = fast ?? accepted;
+    const connection = new ClientConnection(core, socket, {
+      clientCert: '',
+      pieces: fast === undefined ? OWN_PIECES : pages,
+    });
+    this.#connections.add(connection);
+    socket.on('close', () => this.#connections.delete(connection));
+    if (fast === undefined) accepted.on('data', onBytes);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -132,8 +132,8 @@ export class Http2Backend implements Backend {
     if (body !== '') stream.end(Buffer.from(body, 'latin1'));
   }
 
-  sendBody(bytes: Buffer): void {
-    this.#stream?.write(bytes);
+  sendBody(bytes: Buffer, onSent: (() => void) | undefined): void {
+    this.#stream?.write(bytes, onSent);
   }
 
   endBody(): void {

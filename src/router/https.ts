@@ -7,6 +7,7 @@ import { ClientConnection } from './client-connection.ts';
 import type { RouterConfig } from './config.ts';
 import type { Core } from './core.ts';
 import { Http2Front } from './http2-front.ts';
+import { OWN_PIECES } from './read-pages.ts';
 import { remoteOf } from './remote.ts';
 
 const MAX_STREAMS = 256;
@@ -88,7 +89,8 @@ export class HttpsListener implements AsyncDisposable {
     socket.on('close', () => this.#sockets.delete(socket));
     const clientCert = socket.authorized ? (socket.getPeerX509Certificate()?.raw.toString('base64') ?? '') : '';
     if (socket.alpnProtocol === 'h2') return this.#onSession(socket, clientCert);
-    const connection = new ClientConnection(this.#core, socket, clientCert);
+    const connection = new ClientConnection(this.#core, socket, { clientCert, pieces: OWN_PIECES });
+    socket.on('data', (bytes: Buffer) => connection.onBytes(bytes));
     this.#connections.add(connection);
     socket.on('close', () => this.#connections.delete(connection));
   }
