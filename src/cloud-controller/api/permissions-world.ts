@@ -6,6 +6,8 @@ import { ORGANIZATION_ROLES, SPACE_ROLES } from './permissions.ts';
 export interface World {
   organization_guid: string;
   space_guid: string;
+  /** Adds one of each resource but for those named, which it makes theirs; what there can be only one of is left as it is. */
+  grow(kept: readonly string[]): Promise<void>;
   requestFor(endpoint: string): { method: string; path: string; body?: unknown; headers?: Record<string, string> };
 }
 
@@ -55,6 +57,10 @@ export async function makeWorld(cc: TestCloudController): Promise<World> {
   return {
     organization_guid: guid.organizations,
     space_guid: guid.spaces,
+    grow: async (kept) => {
+      const fresh = names.map((name) => [name, kept.includes(name) ? guid[name] : randomUUID()]);
+      await insert(cc, Object.fromEntries(fresh) as Record<string, string>, `worker${(made += 1)}`);
+    },
     requestFor: (endpoint) => {
       const [method = '', pattern = ''] = endpoint.split(' ');
       const resource = pattern.split('/')[2] ?? '';
@@ -155,8 +161,13 @@ function bodyFor(endpoint: string, guid: Record<string, string>): unknown {
   return bodies[endpoint] ?? {};
 }
 
+let made = 1000;
+
 /** One row each, with what its columns must have and nothing more. */
-function rowsOf(guid: Record<string, string>): [table: string, columns: Record<string, unknown>][] {
+function rowsOf(
+  guid: Record<string, string>,
+  process_type: string,
+): [table: string, columns: Record<string, unknown>][] {
   const g = (name: string): string => guid[name] ?? '';
   const common = (name: string): { guid: string; name: string } => ({ guid: g(name), name: g(name) });
   const of_app = (name: string): { guid: string; app_guid: string } => ({ guid: g(name), app_guid: g('apps') });
@@ -192,7 +203,7 @@ function rowsOf(guid: Record<string, string>): [table: string, columns: Record<s
         route_policies_scope: 'any',
       },
     ],
-    ['routes', { guid: g('routes'), host: 'r', domain_guid: g('domains'), space_guid: g('spaces') }],
+    ['routes', { guid: g('routes'), host: g('routes'), domain_guid: g('domains'), space_guid: g('spaces') }],
     [
       'route_policies',
       { guid: g('route_policies'), route_guid: g('routes'), source_type: 'app', source_guid: g('route_policies') },
@@ -221,14 +232,24 @@ function rowsOf(guid: Record<string, string>): [table: string, columns: Record<s
       },
     ],
     ['apps', { ...common('apps'), space_guid: g('spaces'), droplet_guid: g('droplets') }],
-    ['processes', { ...of_app('processes'), type: 'web', version: 'v', ...limits }],
+    ['processes', { ...of_app('processes'), type: process_type, version: 'v', ...limits }],
     ['packages', { ...of_app('packages'), type: 'bits', state: 'AWAITING_UPLOAD' }],
-    ['droplets', { ...of_app('droplets'), state: 'STAGED' }],
-    ['builds', { ...of_app('builds'), package_guid: g('packages'), staging_memory_in_mb: 1, staging_disk_in_mb: 1 }],
+    ['droplets', { ...of_app('droplets'), package_guid: g('packages'), state: 'STAGED' }],
+    [
+      'builds',
+      {
+        ...of_app('builds'),
+        package_guid: g('packages'),
+        staging_memory_in_mb: 1,
+        staging_disk_in_mb: 1,
+        // An app stages one at a time.
+        state: process_type === 'web' ? 'STAGING' : 'FAILED',
+      },
+    ],
     ['deployments', { ...of_app('deployments'), web_instances: 1, status_value: 'FINALIZED' }],
-    ['revisions', { ...of_app('revisions'), version: 1 }],
-    ['tasks', { ...of_app('tasks'), sequence_id: 1000, name: 'x', command: 'x', ...limits, state: 'SUCCEEDED' }],
-    ['sidecars', { ...of_app('sidecars'), name: 'x', command: 'x' }],
+    ['revisions', { ...of_app('revisions'), version: made }],
+    ['tasks', { ...of_app('tasks'), sequence_id: made, name: 'x', command: 'x', ...limits, state: 'SUCCEEDED' }],
+    ['sidecars', { ...of_app('sidecars'), name: g('sidecars'), command: 'x', process_types: JSON.stringify(['web']) }],
     ['service_instances', { ...common('service_instances'), type: 'user-provided', space_guid: g('spaces') }],
     [
       'service_credential_bindings',
@@ -241,27 +262,31 @@ function rowsOf(guid: Record<string, string>): [table: string, columns: Record<s
     ['service_brokers', { ...common('service_brokers'), url: 'http://b', username: 'a', password_sealed: 'x' }],
     [
       'service_offerings',
-      { ...common('service_offerings'), service_broker_guid: g('service_brokers'), catalog_id: 'o' },
+      { ...common('service_offerings'), service_broker_guid: g('service_brokers'), catalog_id: g('service_offerings') },
     ],
     [
       'service_plans',
       {
         ...common('service_plans'),
         service_offering_guid: g('service_offerings'),
-        catalog_id: 'p',
+        catalog_id: g('service_plans'),
         visibility_type: 'public',
       },
     ],
-    ['route_destinations', { ...of_app('destinations'), route_guid: g('routes') }],
+    ['route_destinations', { ...of_app('destinations'), route_guid: g('routes'), process_type }],
   ];
 }
 
-async function insert({ database }: TestCloudController, guid: Record<string, string>): Promise<void> {
-  for (const [table, columns] of rowsOf(guid)) {
+async function insert(
+  { database }: TestCloudController,
+  guid: Record<string, string>,
+  process_type = 'web',
+): Promise<void> {
+  for (const [table, columns] of rowsOf(guid, process_type)) {
     const names = Object.keys(columns);
     const places = names.map((_, index) => `$${index + 1}`);
     await database.pool.query(
-      `insert into ${table} (${names.map((name) => `"${name}"`).join(', ')}) values (${places.join(', ')})`,
+      `insert into ${table} (${names.map((name) => `"${name}"`).join(', ')}) values (${places.join(', ')}) on conflict do nothing`,
       Object.values(columns),
     );
   }

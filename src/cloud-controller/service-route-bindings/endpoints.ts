@@ -13,7 +13,7 @@ import { BrokerTrouble } from '../broker-client/trouble.ts';
 import type { Deps } from '../deps.ts';
 import { findDomain } from '../domains/store.ts';
 import { presentRoute } from '../routes/presenter.ts';
-import { findRoute, type Route } from '../routes/store.ts';
+import { findRoute, routesByGuid, type Route } from '../routes/store.ts';
 import { maySeeInstance } from '../service-instances/policy.ts';
 import { presentServiceInstance } from '../service-instances/presenter.ts';
 import { findServiceInstance, type ServiceInstance, serviceInstancesByGuid } from '../service-instances/store.ts';
@@ -57,9 +57,11 @@ export function registerRouteBindingEndpoints(server: FastifyInstance, deps: Dep
     if (query.include.size === 0) return undefined;
     const included: Record<string, unknown[]> = {};
     if (query.include.has('route')) {
-      const guids = [...new Set(rows.map((row) => row.route_guid))];
-      const found = await Promise.all(guids.map(async (guid) => await findRoute(db, guid)));
-      included['routes'] = found.flatMap((row) => (row ? [presentRoute(row, links)] : []));
+      const found = await routesByGuid(
+        db,
+        rows.map((row) => row.route_guid),
+      );
+      included['routes'] = found.map((row) => presentRoute(row, links));
     }
     if (query.include.has('service_instance')) {
       const found = await serviceInstancesByGuid(
