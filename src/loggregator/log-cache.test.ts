@@ -121,11 +121,11 @@ describe("log-cache's API", () => {
     });
   }
 
-  it('gives up on a name filter that would take for ever', async () => {
+  it('answers a name filter over which an engine that tries all ways would sit for ever', async () => {
     const metrics = { [`${'a'.repeat(60)}!`]: { unit: '', value: 1 } };
     test.emitter.emitMeasurement({ ...web, source_id: 'slow' }, { gauge: { metrics } });
     await written('slow', 1);
-    assert.equal((await test.get('/api/v1/read/slow?name_filter=(a%2B)%2B%24', admin)).status, 400);
+    assert.equal((await test.get('/api/v1/read/slow?name_filter=(a%2B)%2B%24', admin)).status, 200);
   });
 
   it('counts what is malformed and takes the good that comes with it', async () => {

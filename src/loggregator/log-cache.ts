@@ -37,7 +37,7 @@ export function serveLogCache(server: FastifyInstance, { store, access, clock }:
       const reader = await authenticated(access, request.headers.authorization);
       const { source_id } = request.params;
       if (!(await access.mayRead(reader, source_id))) throw new SourceHidden();
-      const query = parseReadQuery(request.query, clock.now());
+      const query = await parseReadQuery(request.query, clock.now());
       const terms = parseSearchTerms(request.query);
       const entries = await (terms ? store.search(source_id, query, terms) : store.read(source_id, query));
       return await json(reply, `{"envelopes":{"batch":${renderBatch(source_id, entries, 'snake')}}}`);

@@ -30,6 +30,13 @@ export type Aggregation = (typeof AGGREGATIONS)[number];
 export const OPERATORS = ['^', '*', '/', '%', '+', '-', '==', '!=', '>=', '<=', '>', '<'] as const;
 export type Operator = (typeof OPERATORS)[number];
 
+export type SetOperator = 'and' | 'or' | 'unless';
+/** By which labels samples of two vectors go together. */
+export interface Matching {
+  is: 'on' | 'ignoring';
+  labels: readonly string[];
+}
+
 export type Expression =
   | { kind: 'number'; value: number }
   | Selector
@@ -48,8 +55,11 @@ export type Expression =
       right: Expression;
       /** `bool`: a comparison gives 0 or 1 and drops nothing. */
       isBool: boolean;
-      matching: { is: 'on' | 'ignoring'; labels: readonly string[] };
-    };
+      matching: Matching;
+      /** `group_left` or `group_right`: the side that has many, and the labels that it takes from the other. */
+      many: { side: 'left' | 'right'; include: readonly string[] } | undefined;
+    }
+  | { kind: 'set'; op: SetOperator; left: Expression; right: Expression; matching: Matching };
 
 const TOKEN =
   /\s*(?:(?<number>(?:\d+\.?\d*(?:e[+-]?\d+)?|\.\d+)(?![\w.])|Inf\b|NaN\b)|(?<duration>(?:\d+(?:ms|[smhdwy]))+)|(?<name>[a-zA-Z_:][\w:]*)|(?<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?<sign>=~|!~|==|!=|>=|<=|[-+*/%^<>=(){}[\],]))/gy;
@@ -62,7 +72,9 @@ const UNIT_MS: Readonly<Record<string, number>> = {
   w: 604_800_000,
   y: 31_536_000_000,
 };
-const LEVELS: readonly (readonly Operator[])[] = [
+const LEVELS: readonly (readonly (Operator | SetOperator)[])[] = [
+  ['or'],
+  ['and', 'unless'],
   ['==', '!=', '>=', '<=', '>', '<'],
   ['+', '-'],
   ['*', '/', '%'],
@@ -71,7 +83,7 @@ const MAX_LENGTH = 10_000;
 const MAX_DEPTH = 50;
 
 /**
- * Reads PromQL: selectors with ranges and offsets, functions, aggregations, arithmetic and comparisons. Errors: PromqlInvalid.
+ * Reads PromQL: selectors with ranges and offsets, functions, aggregations, arithmetic, comparisons and sets. Errors: PromqlInvalid.
  * Source: prometheus.io/docs/prometheus/latest/querying.
  */
 export function parsePromql(text: string): Expression {
@@ -126,7 +138,7 @@ class Parser {
     if (!operators) return this.#unary();
     let left = this.#binary(level + 1);
     for (;;) {
-      const op = operators.find((candidate) => this.#isSign(candidate));
+      const op = operators.find((candidate) => this.#isSign(candidate) || this.#isName(candidate));
       if (!op) return left;
       this.#next += 1;
       left = this.#combine(op, left, () => this.#binary(level + 1));
@@ -150,15 +162,15 @@ class Parser {
     return expression;
   }
 
-  #combine(op: Operator, left: Expression, readRight: () => Expression): Expression {
-    const isBool = this.#takeName('bool');
+  #combine(op: Operator | SetOperator, left: Expression, readRight: () => Expression): Expression {
+    const isSet = op === 'and' || op === 'or' || op === 'unless';
+    const isBool = !isSet && this.#takeName('bool');
     const is = (['on', 'ignoring'] as const).find((word) => this.#takeName(word));
     const matching = { is: is ?? 'ignoring', labels: is ? this.#labels() : [] } as const;
-    if (this.#isName('group_left') || this.#isName('group_right')) {
-      throw new PromqlInvalid('group_left and group_right are not supported');
-    }
-    const right = readRight();
-    return { kind: 'binary', op, left, right, isBool, matching };
+    if (isSet) return { kind: 'set', op, left, right: readRight(), matching };
+    const side = (['left', 'right'] as const).find((candidate) => this.#takeName(`group_${candidate}`));
+    const many = side && { side, include: this.#isSign('(') ? this.#labels() : [] };
+    return { kind: 'binary', op, left, right: readRight(), isBool, matching, many };
   }
 
   #primary(): Expression {
@@ -173,7 +185,7 @@ class Parser {
       return inner;
     }
     if (this.#isSign('{')) return this.#selector(undefined);
-    if (token.kind !== 'name') return this.#fail();
+    if (token.kind !== 'name' || ['and', 'or', 'unless'].includes(token.text)) return this.#fail();
     this.#next += 1;
     const aggregation = AGGREGATIONS.find((name) => name === token.text);
     if (aggregation && (this.#isSign('(') || this.#isName('by') || this.#isName('without'))) {

@@ -1,8 +1,8 @@
 import type { Entry } from './chunk.ts';
 import { kindBits } from './found.ts';
-import { keyOf, type Labels, labelTest, LOOKBACK_MS, type Series } from './promql.ts';
+import { linearPattern } from './linear-pattern.ts';
+import { keyOf, type Labels, LOOKBACK_MS, type Series } from './promql.ts';
 import { type Matcher, PromqlInvalid, type Selector } from './promql-parser.ts';
-import { boundedTest } from './read-query.ts';
 import type { LogStore } from './store.ts';
 
 const MAX_ENVELOPES = 100_000;
@@ -34,7 +34,7 @@ export async function loadSeries(
     kinds: MEASUREMENTS,
   });
   if (entries.length >= MAX_ENVELOPES) throw new PromqlInvalid('the query reads too many envelopes; narrow it by time');
-  const isWanted = wantedBy(selector);
+  const isWanted = await wantedBy(selector);
   const series = new Map<string, { labels: Labels; samples: [number, number][] }>();
   for (const entry of entries) {
     const at_ms = Number(entry.timestamp / 1_000n) / 1_000;
@@ -86,20 +86,33 @@ function sanitized(name: string): string {
   return name.replace(/[^a-zA-Z0-9_]/g, '_');
 }
 
-function wantedBy({ name, matchers }: Selector): (labels: Labels) => boolean {
+async function wantedBy({ name, matchers }: Selector): Promise<(labels: Labels) => boolean> {
   const all: Matcher[] = [...matchers];
   if (name !== undefined) all.push({ label: '__name__', op: '=', value: name });
-  const tests = all.map((matcher) => {
-    const test = labelTest(matcher, boundedTest);
-    const known = new Map<string, boolean>();
-    return (labels: Labels): boolean => {
-      const text = labels[matcher.label] ?? '';
-      let matches = known.get(text);
-      if (matches === undefined) known.set(text, (matches = test(text)));
-      return matches;
-    };
-  });
+  const tests = await Promise.all(
+    all.map(async (matcher) => {
+      const test = await labelTest(matcher);
+      const known = new Map<string, boolean>();
+      return (labels: Labels): boolean => {
+        const text = labels[matcher.label] ?? '';
+        let matches = known.get(text);
+        if (matches === undefined) known.set(text, (matches = test(text)));
+        return matches;
+      };
+    }),
+  );
   return (labels) => tests.every((test) => test(labels));
+}
+
+/** Whether a label's value fits, as Prometheus anchors its patterns. Errors: PromqlInvalid. */
+async function labelTest({ op, value }: Matcher): Promise<(text: string) => boolean> {
+  if (op === '=') return (text) => text === value;
+  if (op === '!=') return (text) => text !== value;
+  const test = await linearPattern(`^(?:${value})$`).catch((error: unknown) => {
+    const pattern = JSON.stringify(value.slice(0, 100));
+    throw new PromqlInvalid(`${pattern} is not a regular expression`, { cause: error });
+  });
+  return op === '=~' ? test : (text) => !test(text);
 }
 
 function toNs(ms: number): bigint {

@@ -1,6 +1,12 @@
-import { describeError } from '#kernel/errors.ts';
 import { histogramQuantile, OVER_TIME, type OverTime, quantile, stddev, sum } from './promql-windows.ts';
-import { type Aggregation, type Expression, type Operator, PromqlInvalid, type Selector } from './promql-parser.ts';
+import {
+  type Aggregation,
+  type Expression,
+  type Matching,
+  type Operator,
+  PromqlInvalid,
+  type Selector,
+} from './promql-parser.ts';
 
 export type Labels = Readonly<Record<string, string>>;
 
@@ -33,6 +39,7 @@ export function selectorsOf(expression: Expression): Selector[] {
     case 'aggregate':
       return [expression.of, ...(expression.parameter ? [expression.parameter] : [])].flatMap(selectorsOf);
     case 'binary':
+    case 'set':
       return [...selectorsOf(expression.left), ...selectorsOf(expression.right)];
     default:
       return expression satisfies never;
@@ -57,6 +64,10 @@ export function evaluate(expression: Expression, at_ms: number, data: ReadonlyMa
     }
     case 'binary':
       return binary(expression, evaluate(expression.left, at_ms, data), evaluate(expression.right, at_ms, data));
+    case 'set': {
+      const [left, right] = [expression.left, expression.right].map((side) => vector(evaluate(side, at_ms, data)));
+      return { type: 'vector', samples: setOf(expression, left ?? [], right ?? []) };
+    }
     default:
       return expression satisfies never;
   }
@@ -217,7 +228,28 @@ const ARITHMETIC: Readonly<Record<Operator, (a: number, b: number) => number | b
   '<=': (a, b) => a <= b,
 };
 
-function binary({ op, isBool, matching }: Expression & { kind: 'binary' }, left: Value, right: Value): Value {
+/** What two vectors have both, either, or the first alone; values are those of the side they come from. */
+function setOf({ op, matching }: Expression & { kind: 'set' }, left: readonly Sample[], right: Sample[]): Sample[] {
+  const key = ({ labels }: Sample): string => matchKey(labels, matching);
+  const there = new Set(right.map(key));
+  switch (op) {
+    case 'and':
+      return left.filter((sample) => there.has(key(sample)));
+    case 'unless':
+      return left.filter((sample) => !there.has(key(sample)));
+    case 'or': {
+      const here = new Set(left.map(key));
+      return [...left, ...right.filter((sample) => !here.has(key(sample)))];
+    }
+    default:
+      return op satisfies never;
+  }
+}
+
+const matchKey = (labels: Labels, matching: Matching): string =>
+  keyOf(matching.is === 'on' ? only(labels, matching.labels) : without(nameless(labels), matching.labels));
+
+function binary({ op, isBool, matching, many }: Expression & { kind: 'binary' }, left: Value, right: Value): Value {
   /** What a pair gives; undefined when a comparison drops it, which leaves the left (or only) vector's own value. */
   const pair = (a: number, b: number, kept: number): number | undefined => {
     const result = ARITHMETIC[op](a, b);
@@ -245,25 +277,29 @@ function binary({ op, isBool, matching }: Expression & { kind: 'binary' }, left:
       samples: left.samples.flatMap(({ labels, value }) => labelled(labels, pair(value, right.value, value))),
     };
   }
-  const matchKey = (labels: Labels): string =>
-    keyOf(matching.is === 'on' ? only(labels, matching.labels) : without(nameless(labels), matching.labels));
+  // One of the right, or with group_right of the left, goes with one or many of the other side.
+  const [ofMany, ofOne] = many?.side === 'right' ? [right.samples, left.samples] : [left.samples, right.samples];
   const others = new Map<string, Sample>();
-  for (const sample of right.samples) {
-    const key = matchKey(sample.labels);
+  for (const sample of ofOne) {
+    const key = matchKey(sample.labels, matching);
     if (others.has(key))
-      throw new PromqlInvalid(
-        'many-to-one matching is not supported: use on() or ignoring() so that labels are unique',
-      );
+      throw new PromqlInvalid('many of one side go with the same of the other: use on(), ignoring() or group_left');
     others.set(key, sample);
   }
-  return {
-    type: 'vector',
-    samples: left.samples.flatMap(({ labels, value }) => {
-      const other = others.get(matchKey(labels));
-      const shown = matching.is === 'on' ? only(labels, matching.labels) : without(labels, matching.labels);
-      return other ? labelled(isComparison && !isBool ? labels : shown, pair(value, other.value, value)) : [];
-    }),
-  };
+  const taken = new Set<string>();
+  const samples = ofMany.flatMap(({ labels, value }) => {
+    const key = matchKey(labels, matching);
+    const other = others.get(key);
+    if (!other) return [];
+    if (!many && taken.has(key)) throw new PromqlInvalid('many go with one: say group_left or group_right');
+    taken.add(key);
+    const [a, b] = many?.side === 'right' ? [other.value, value] : [value, other.value];
+    const result = pair(a, b, a);
+    if (many) return labelled({ ...labels, ...only(other.labels, many.include) }, result);
+    if (isComparison && !isBool) return labelled(labels, result);
+    return labelled(matching.is === 'on' ? only(labels, matching.labels) : without(labels, matching.labels), result);
+  });
+  return { type: 'vector', samples };
 }
 
 function scalar(value: Value): number {
@@ -305,20 +341,4 @@ function only(labels: Labels, names: readonly string[]): Labels {
 /** Equal for equal sets of labels. */
 export function keyOf(labels: Labels): string {
   return JSON.stringify(Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1)));
-}
-
-/** Whether a label's value fits, as Prometheus anchors its patterns. Errors: PromqlInvalid. */
-export function labelTest(
-  { op, value }: { op: '=' | '!=' | '=~' | '!~'; value: string },
-  pattern: (source: string) => (text: string) => boolean,
-): (text: string) => boolean {
-  if (op === '=') return (text) => text === value;
-  if (op === '!=') return (text) => text !== value;
-  let test: (text: string) => boolean;
-  try {
-    test = pattern(`^(?:${value})$`);
-  } catch (error) {
-    throw new PromqlInvalid(describeError(error), { cause: error });
-  }
-  return op === '=~' ? test : (text) => !test(text);
 }

@@ -1,7 +1,7 @@
-import { runInNewContext } from 'node:vm';
 import { AppError } from '#kernel/errors.ts';
 import type { Chunk, Kind } from './chunk.ts';
 import { ALL_KINDS, kindBits, type ReadQuery } from './found.ts';
+import { linearPattern } from './linear-pattern.ts';
 import { LEVELS, type SearchTerms } from './text-search.ts';
 
 export class QueryInvalid extends AppError {
@@ -16,7 +16,6 @@ const DEFAULT_LIMIT = 100;
 const MAX_LIMIT = 1_000;
 const MAX_PATTERN_LENGTH = 256;
 const MAX_TERM_LENGTH = 1_024;
-const PATTERN_TIMEOUT_MS = 50;
 
 const TYPES: Readonly<Record<string, readonly Kind[]>> = {
   LOG: ['OUT', 'ERR'],
@@ -31,7 +30,7 @@ const TYPES: Readonly<Record<string, readonly Kind[]>> = {
  * the cf CLI sends Go's zero time, far below zero), `limit` 1…1000, `descending`, `envelope_types` repeated, `name_filter`.
  * Errors: QueryInvalid.
  */
-export function parseReadQuery(parameters: QueryParameters, now_ms: number): ReadQuery {
+export async function parseReadQuery(parameters: QueryParameters, now_ms: number): Promise<ReadQuery> {
   const start = int64(parameters, 'start_time') ?? 0n;
   // As log-cache: without an end, now; what a clock that is ahead has stamped is shown when its time has come.
   const end = int64(parameters, 'end_time') ?? BigInt(Math.ceil(now_ms) + 1) * 1_000_000n;
@@ -48,7 +47,7 @@ export function parseReadQuery(parameters: QueryParameters, now_ms: number): Rea
     limit,
     descending: isTrue(parameters, 'descending'),
     kinds: kindsOf(parameters),
-    ...(name_filter !== undefined && name_filter !== '' && { matches: nameMatcher(name_filter) }),
+    ...(name_filter !== undefined && name_filter !== '' && { matches: await nameMatcher(name_filter) }),
   };
 }
 
@@ -113,11 +112,13 @@ function kindsOf(parameters: QueryParameters): number {
 }
 
 /** Of a measurement's names one must match; logs and events have none. */
-function nameMatcher(pattern: string): (chunk: Chunk, at: number) => boolean {
+async function nameMatcher(pattern: string): Promise<(chunk: Chunk, at: number) => boolean> {
   if (pattern.length > MAX_PATTERN_LENGTH) {
     throw new QueryInvalid(`name_filter must not be longer than ${MAX_PATTERN_LENGTH} characters`);
   }
-  const test = boundedTest(pattern);
+  const test = await linearPattern(pattern).catch((error: unknown) => {
+    throw new QueryInvalid(`${JSON.stringify(pattern.slice(0, 100))} is not a regular expression`, { cause: error });
+  });
   const known = new Map<string, boolean>();
   return (chunk, at) =>
     namesOf(chunk, at).some((name) => {
@@ -125,26 +126,6 @@ function nameMatcher(pattern: string): (chunk: Chunk, at: number) => boolean {
       if (matches === undefined) known.set(name, (matches = test(name)));
       return matches;
     });
-}
-
-/**
- * A pattern comes from outside and could go on for ever: each test is given a time, after which it counts as refused.
- * Errors: QueryInvalid, also of the function returned.
- */
-export function boundedTest(pattern: string): (text: string) => boolean {
-  try {
-    void new RegExp(pattern);
-  } catch (error) {
-    throw new QueryInvalid(`${JSON.stringify(pattern.slice(0, 100))} is not a regular expression`, { cause: error });
-  }
-  return (text) => {
-    try {
-      const sandbox = { pattern, text: text.slice(0, 1_000) };
-      return runInNewContext('new RegExp(pattern).test(text)', sandbox, { timeout: PATTERN_TIMEOUT_MS }) === true;
-    } catch (error) {
-      throw new QueryInvalid(`${JSON.stringify(pattern.slice(0, 100))} takes too long`, { cause: error });
-    }
-  };
 }
 
 function namesOf(chunk: Chunk, at: number): string[] {
