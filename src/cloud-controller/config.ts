@@ -55,6 +55,10 @@ export const CloudControllerConfig = z.strictObject({
     client: z
       .strictObject({ id: z.string(), secret: z.string() })
       .describe('looks up user names (scim.userids or scim.read)'),
+    dashboards_client: z
+      .strictObject({ id: z.string(), secret: z.string() })
+      .optional()
+      .describe("makes and removes clients of brokers' dashboards (clients.admin); without it there are none"),
     timeout_ms: z.number().int().default(5_000),
   }),
   blobstore: BlobstoreConfig.describe('where packages, droplets, buildpacks and caches are kept'),

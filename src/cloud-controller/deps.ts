@@ -8,6 +8,7 @@ import type { Effects } from './effects.ts';
 import type { JobQueue } from './jobs/queue.ts';
 import type { JobRegistry } from './jobs/registry.ts';
 import type { AppsSide } from './runtime/apps-side.ts';
+import type { DashboardClients } from './service-brokers/dashboard-clients.ts';
 import type { Vault } from './service-secrets/vault.ts';
 import type { Db } from './tables.ts';
 import type { UserDirectory } from './users/directory.ts';
@@ -25,6 +26,7 @@ export interface Deps {
   /** Encrypts secrets of services. */
   vault: Vault;
   brokers: BrokerClient;
+  dashboards: DashboardClients;
   /** Checks tokens of the UAA, for the API and for what others ask in a user's name. */
   verifier: TokenVerifier;
   clock: Clock;

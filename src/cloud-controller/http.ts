@@ -40,8 +40,11 @@ export function uaaVerifier({ uaa }: Pick<CloudControllerConfig, 'uaa'>, clock: 
     const response = await request(`${url}/token_keys`, { headersTimeout: timeout_ms, bodyTimeout: timeout_ms });
     return Keys.parse(await response.body.json());
   };
-  return new TokenVerifier({ fetchKeys, issuer, audience, clock });
+  return new TokenVerifier({ fetchKeys, issuer, audience: [audience, DASHBOARDS], clock });
 }
+
+/** Of tokens by which a dashboard asks what its user may do with an instance, and for which there is nothing else. */
+const DASHBOARDS = 'cloud_controller_service_permissions';
 
 /** Tokens of our UAA, and the roles of those who hold them. */
 export function uaaAuthentication({ verifier, db }: Pick<Deps, 'verifier' | 'db'>): AuthenticationOptions {

@@ -22,6 +22,7 @@ import { openAppsSide } from './runtime/apps-side.ts';
 import { sealedVariables, sealOldVariables } from './seed/sealed-variables-store.ts';
 import { seed } from './seed/store.ts';
 import { Vault } from './service-secrets/vault.ts';
+import { dashboardClients } from './service-brokers/dashboard-clients.ts';
 import { reapLostOperations } from './service-operations/reaper.ts';
 import { openStatus } from './status.ts';
 import type { CcTables } from './tables.ts';
@@ -73,6 +74,7 @@ export async function start(
     apps,
     vault,
     brokers,
+    dashboards: dashboardClients(config, { db: database.query, clock, log }),
     directory: new UserDirectory({ ...config.uaa, clock }),
     verifier,
     clock,

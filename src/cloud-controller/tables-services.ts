@@ -112,6 +112,7 @@ export interface ServiceRouteBindings extends Common, WithMetadata, WithOperatio
 
 export interface ServiceTables {
   service_brokers: ServiceBrokers;
+  service_dashboard_clients: { client_id: string; service_broker_guid: string | null };
   service_usage_events: ServiceUsageEvents;
   service_offerings: ServiceOfferings;
   service_plans: ServicePlans;

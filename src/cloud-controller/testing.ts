@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { exportJWK, generateKeyPair, SignJWT, type JWK } from 'jose';
 import { Database } from '#db/database.ts';
 import { systemClock } from '#kernel/clock.ts';
@@ -17,6 +18,7 @@ import type { CcTables } from './tables.ts';
 /** A UAA that speaks the contract: keys, our client's token, look-up of users. Its users are those that tests make. */
 export class FakeUaa implements AsyncDisposable {
   readonly users: { id: string; userName: string; origin: string }[] = [];
+  readonly clients = new Map<string, Record<string, unknown>>();
   readonly #server: Server;
   readonly #privateKey: CryptoKey;
   #url = '';
@@ -25,9 +27,14 @@ export class FakeUaa implements AsyncDisposable {
     this.#privateKey = privateKey;
     this.#server = createServer((request, response) => {
       const url = new URL(request.url ?? '/', 'http://uaa');
-      request.resume();
-      response.setHeader('content-type', 'application/json');
-      response.end(JSON.stringify(this.#answer(url, jwk)));
+      void text(request).then((body) => {
+        const isClients = url.pathname.startsWith('/oauth/clients/');
+        const { status, answer } = isClients
+          ? this.#answerOfClients(url.pathname.slice('/oauth/clients/'.length), body)
+          : { status: 200, answer: this.#answer(url, jwk) };
+        response.writeHead(status, { 'content-type': 'application/json' });
+        response.end(JSON.stringify(answer));
+      });
     });
   }
 
@@ -50,7 +57,12 @@ export class FakeUaa implements AsyncDisposable {
     return `${this.#url}/oauth/token`;
   }
 
-  async token(user: { guid: string; username: string; scopes: readonly string[] }): Promise<string> {
+  async token(user: {
+    guid: string;
+    username: string;
+    scopes: readonly string[];
+    audience?: string[];
+  }): Promise<string> {
     const claims = {
       jti: randomUUID(),
       client_id: 'cf',
@@ -65,7 +77,7 @@ export class FakeUaa implements AsyncDisposable {
       .setProtectedHeader({ alg: 'RS256', kid: 'test' })
       .setSubject(user.guid)
       .setIssuer(this.issuer)
-      .setAudience(['cloud_controller', 'cf'])
+      .setAudience(user.audience ?? ['cloud_controller', 'cf'])
       .setIssuedAt()
       .setExpirationTime('1h')
       .sign(this.#privateKey);
@@ -74,6 +86,19 @@ export class FakeUaa implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#server.closeAllConnections();
     await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  #answerOfClients(path: string, body: string): { status: number; answer: unknown } {
+    if (path !== 'tx/modify') {
+      const found = this.clients.get(decodeURIComponent(path));
+      return found ? { status: 200, answer: found } : { status: 404, answer: { error: 'not_found' } };
+    }
+    for (const { action, ...client } of JSON.parse(body) as { action: string; client_id: string }[]) {
+      if ((action === 'add') === this.clients.has(client.client_id)) return { status: 409, answer: {} };
+      if (action === 'delete') this.clients.delete(client.client_id);
+      else this.clients.set(client.client_id, client);
+    }
+    return { status: 200, answer: [] };
   }
 
   #answer(url: URL, jwk: JWK): unknown {
@@ -266,7 +291,12 @@ export class TestCloudController implements AsyncDisposable {
         log_cache: 'http://log-cache.cf.localhost',
       },
       encryption_key: 'for tests, of 32 characters here',
-      uaa: { url: uaa.url, issuer: uaa.issuer, client: { id: 'lookup', secret: 'secret' } },
+      uaa: {
+        url: uaa.url,
+        issuer: uaa.issuer,
+        client: { id: 'lookup', secret: 'secret' },
+        dashboards_client: { id: 'dashboards', secret: 'secret' },
+      },
       ...change,
     });
     const statements: string[] = [];

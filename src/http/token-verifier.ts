@@ -44,7 +44,7 @@ export interface TokenVerifierOptions {
   fetchKeys: () => Promise<JSONWebKeySet>;
   issuer: string;
   /** One of these must be in the token's `aud`. */
-  audience: string;
+  audience: string | readonly string[];
   clock: Clock;
   clock_skew_s?: number;
   /** Verified tokens kept, so that a token used again costs a look-up and not a signature. */
@@ -114,7 +114,7 @@ export class TokenVerifier {
     const { success, data: claims, error } = TokenClaims.safeParse(signed);
     if (!success) throw new TokenInvalid('the token lacks claims', { cause: error });
     const { issuer, audience, clock, clock_skew_s = CLOCK_SKEW_S } = this.#options;
-    if (claims.iss !== issuer || ![claims.aud].flat().includes(audience)) {
+    if (claims.iss !== issuer || ![claims.aud].flat().some((of) => [audience].flat().includes(of))) {
       throw new TokenInvalid('the token is invalid: it is of another issuer or for another audience');
     }
     const now_s = clock.now() / 1000;

@@ -190,6 +190,7 @@ function cloudControllerConfig(inputs: ConfigInputs): object {
     uaa: {
       ...toUaa(plan),
       client: { id: 'cloud_controller_username_lookup', secret: secrets.uaa_clients.cloud_controller_username_lookup },
+      dashboards_client: { id: 'cc-service-dashboards', secret: secrets.uaa_clients['cc-service-dashboards'] },
     },
     blobstore: { kind: 'folder', folder: home.blobs },
     encryption_key: secrets.encryption_key,

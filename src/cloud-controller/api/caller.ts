@@ -133,11 +133,15 @@ async function verify(request: FastifyRequest, verifier: TokenVerifier): Promise
   }
 }
 
+const PERMISSIONS_OF_INSTANCE = /^\/v3\/service_instances\/[^/]+\/permissions(\?|$)/;
+
 function requireScope(request: FastifyRequest, claims: TokenClaims, platform: ReadonlySet<PlatformRole>): void {
   // The policy server's own API looks for scopes of its own.
   if (platform.has('admin') || request.url.startsWith('/networking/')) return;
   const isRead = request.method === 'GET' || request.method === 'HEAD';
   const needed = isRead ? 'cloud_controller.read' : 'cloud_controller.write';
   if (claims.scope.includes(needed) || (isRead && platform.size > 0)) return;
+  const isOfDashboard = isRead && PERMISSIONS_OF_INSTANCE.test(request.url);
+  if (isOfDashboard && claims.scope.includes('cloud_controller_service_permissions.read')) return;
   throw new CfError('InsufficientScope', 'Your token lacks the necessary scopes to access this resource.');
 }

@@ -17,6 +17,12 @@ export interface CatalogPlan {
   schemas: Record<string, unknown>;
   metadata: Record<string, unknown>;
 }
+export interface DashboardClient {
+  id: string;
+  secret: string;
+  redirect_uri: string;
+}
+
 export interface CatalogOffering {
   catalog_id: string;
   name: string;
@@ -29,6 +35,8 @@ export interface CatalogOffering {
   tags: string[];
   requires: string[];
   metadata: Record<string, unknown>;
+  /** Who its dashboard is to the UAA. */
+  dashboard_client: DashboardClient | undefined;
   plans: CatalogPlan[];
 }
 
@@ -138,6 +146,7 @@ function readOffering(service: Tree): { offering: CatalogOffering; lines: string
     tags: fields.texts('tags', 'Service tags'),
     requires: fields.texts('requires', 'Service "requires" field'),
     metadata: fields.tree('metadata', 'Service metadata'),
+    dashboard_client: undefined,
     plans: [],
   };
   for (const wanted of offering.requires) {
@@ -150,7 +159,7 @@ function readOffering(service: Tree): { offering: CatalogOffering; lines: string
   if (shareable !== undefined && typeof shareable !== 'boolean') {
     fields.faults.push(`Service metadata shareable must be a boolean, but has value ${JSON.stringify(shareable)}`);
   }
-  checkDashboard(service['dashboard_client'], fields.faults);
+  offering.dashboard_client = readDashboard(service['dashboard_client'], fields.faults);
   return { offering, lines: [...fields.faults, ...readPlans(service['plans'], offering)] };
 }
 
@@ -161,19 +170,22 @@ function requiredFlag(fields: Fields, service: Tree): boolean {
   return fields.flag('bindable', 'Service "bindable" field', true);
 }
 
-function checkDashboard(client: unknown, faults: string[]): void {
-  if (client === undefined || client === null) return;
+function readDashboard(client: unknown, faults: string[]): DashboardClient | undefined {
+  if (client === undefined || client === null) return undefined;
   if (!isTree(client)) {
     faults.push(`Service dashboard client attributes must be a hash, but has value ${JSON.stringify(client)}`);
-    return;
+    return undefined;
   }
   // An empty one means none.
-  if (Object.keys(client).length === 0) return;
+  if (Object.keys(client).length === 0) return undefined;
   const fields = new Fields(client);
-  fields.text('id', 'Service dashboard client id');
-  fields.text('secret', 'Service dashboard client secret');
-  fields.text('redirect_uri', 'Service dashboard client redirect_uri');
+  const read = {
+    id: fields.text('id', 'Service dashboard client id'),
+    secret: fields.text('secret', 'Service dashboard client secret'),
+    redirect_uri: fields.text('redirect_uri', 'Service dashboard client redirect_uri'),
+  };
   faults.push(...fields.faults);
+  return read;
 }
 
 /** Fills in the offering's plans; returns what is wrong with them. */

@@ -68,6 +68,7 @@ export function registerBrokerJobs(deps: Deps): void {
       await removeBroker(trx, broker, actor);
       await context.complete(trx);
     });
+    await deps.dashboards.sweep();
   });
 }
 
@@ -99,10 +100,11 @@ async function synchronize(deps: Deps, payload: Payload, context: JobContext): P
   const { url = access.url, username = access.username, password_sealed: sealed } = change;
   const password = sealed === undefined ? access.password : z.string().parse(vault.open(sealed, broker.guid));
   const offerings = await fetchCatalog(deps, { ...access, url, username, password });
+  const notes = await deps.dashboards.synchronize(broker.guid, offerings);
   await inTransaction(db, async (trx) => {
     await updateServiceBroker(trx, broker.guid, { ...defined(change), state: 'AVAILABLE' });
     const warnings = await synchronizeCatalog(trx, { ...broker, url }, offerings);
-    await context.complete(trx, warnings);
+    await context.complete(trx, [...warnings, ...notes]);
   });
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { CATALOG } from '#testing/osb-broker.ts';
+import { eventually } from '#testing/eventually.ts';
+import { CATALOG, OsbBroker } from '#testing/osb-broker.ts';
 import { TestServices } from '../services-testing.ts';
 
 describe('service brokers', () => {
@@ -259,5 +260,73 @@ describe('service brokers', () => {
     const guid = (await dev.get('/v3/service_brokers')).string('resources.0.guid');
     assert.equal((await stranger.get(`/v3/service_brokers/${guid}`)).status, 404);
     assert.equal((await dev.job(await dev.delete(`/v3/service_brokers/${guid}`))).at('state'), 'COMPLETE');
+  });
+
+  it('have clients of the UAA for their dashboards: made, changed and removed with the catalog and the broker', async () => {
+    const { admin, cc } = services.cc;
+    const { clients } = cc.uaa;
+    const offering = (dashboard_client?: object): object => ({
+      id: 'dashed',
+      name: 'dashed',
+      description: 'd',
+      bindable: true,
+      dashboard_client,
+      plans: [{ id: 'dashed-plan', name: 'p', description: 'p' }],
+    });
+    const catalogIs = (client?: object): void => void (broker.catalog = { services: [offering(client)] });
+    await using broker = await OsbBroker.start();
+    const { url, username, password } = broker;
+    const authentication = { type: 'basic', credentials: { username, password } };
+    const register = async (name: string) =>
+      await admin.job(await admin.post('/v3/service_brokers', { name, url, authentication }));
+    const client = { id: 'dash', secret: 'first', redirect_uri: 'https://dash' };
+
+    catalogIs(client);
+    assert.equal((await register('dashed')).at('state'), 'COMPLETE');
+    const { scope, ...made } = clients.get('dash') ?? {};
+    assert.deepEqual(scope, ['openid', 'cloud_controller_service_permissions.read']);
+    assert.deepEqual([made['client_secret'], made['redirect_uri']], ['first', ['https://dash']]);
+    assert.deepEqual(made['authorized_grant_types'], ['authorization_code']);
+
+    // Nobody's client is taken: neither another broker's, nor one that the UAA had before.
+    clients.set('cf', { client_id: 'cf' });
+    for (const id of ['dash', 'cf']) {
+      catalogIs({ ...client, id });
+      const refused = await register(`thief-of-${id}`);
+      assert.equal(refused.at('state'), 'FAILED');
+      assert.match(refused.text, /Service dashboard client id must be unique/);
+      const thief = (await admin.get(`/v3/service_brokers?names=thief-of-${id}`)).string('resources.0.guid');
+      await admin.job(await admin.delete(`/v3/service_brokers/${thief}`));
+    }
+    assert.deepEqual(clients.get('cf'), { client_id: 'cf' });
+    assert.equal(clients.get('dash')?.['client_secret'], 'first');
+
+    const guid = (await admin.get('/v3/service_brokers?names=dashed')).string('resources.0.guid');
+    const change = async () => await admin.job(await admin.patch(`/v3/service_brokers/${guid}`, { url }));
+    catalogIs({ ...client, secret: 'second' });
+    assert.equal((await change()).at('state'), 'COMPLETE');
+    assert.equal(clients.get('dash')?.['client_secret'], 'second');
+    catalogIs({ ...client, id: 'other' });
+    assert.equal((await change()).at('state'), 'COMPLETE');
+    assert.deepEqual([clients.has('dash'), clients.has('other')], [false, true]);
+    await admin.job(await admin.delete(`/v3/service_brokers/${guid}`));
+    await eventually('it is gone with the broker', () => !clients.has('other'));
+  });
+
+  it('let dashboards ask what their users may do with an instance, and nothing else', async () => {
+    const instance = await services.instance('asked-for');
+    const { uaa, url } = services.cc.cc;
+    const { guid } = services.cc.admin;
+    const token = await uaa.token({
+      guid,
+      username: 'admin',
+      scopes: ['openid', 'cloud_controller_service_permissions.read'],
+      audience: ['cloud_controller_service_permissions'],
+    });
+    const ask = async (path: string) => await fetch(`${url}${path}`, { headers: { authorization: `bearer ${token}` } });
+    const answer = await ask(`/v3/service_instances/${instance}/permissions`);
+    assert.deepEqual(await answer.json(), { manage: false, read: false });
+    assert.equal((await ask(`/v3/service_instances/${instance}`)).status, 403);
+    assert.equal((await ask('/v3/apps')).status, 403);
   });
 });

@@ -58,7 +58,7 @@ async function retirePlans(trx: Trx, broker_guid: string, offerings: readonly Ca
 }
 
 async function writeOffering(trx: Trx, broker_guid: string, offering: CatalogOffering): Promise<string> {
-  const { plans: _plans, metadata, tags, requires, ...columns } = offering;
+  const { plans: _plans, dashboard_client: _client, metadata, tags, requires, ...columns } = offering;
   const values = {
     ...columns,
     tags: JSON.stringify(tags),

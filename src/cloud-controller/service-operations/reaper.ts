@@ -14,13 +14,14 @@ const TABLES: readonly OperationTable[] = [
   'service_route_bindings',
 ];
 
-type Dependencies = Pick<Deps, 'db' | 'jobs' | 'log' | 'clock'>;
+type Dependencies = Pick<Deps, 'db' | 'jobs' | 'log' | 'clock' | 'dashboards'>;
 
-/** Ends, now and then, operations whose job ended without them: an operator cancelled it, or its workers died too often. */
+/** Ends, now and then, clients of dashboards whose broker went with its space, and operations whose job ended without them: an operator cancelled it, or its workers died too often. */
 export function reapLostOperations(deps: Dependencies): Disposable {
   return deps.clock.every(INTERVAL_MS, async () => {
     try {
       await reapOnce(deps);
+      await deps.dashboards.sweep();
     } catch (error) {
       deps.log.warn({ error: describeError(error) }, 'lost operations of services not looked for');
     }

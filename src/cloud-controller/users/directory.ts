@@ -1,8 +1,6 @@
-import { request } from 'undici';
 import { z } from 'zod';
 import { CfError } from '#contracts/cf-errors.ts';
-import { basicAuthHeader } from '#http/basic-auth.ts';
-import type { Clock } from '#kernel/clock.ts';
+import { UaaClient, type UaaClientOptions } from './uaa-client.ts';
 
 export interface UaaUser {
   guid: string;
@@ -10,18 +8,9 @@ export interface UaaUser {
   origin: string;
 }
 
-export interface UserDirectoryOptions {
-  /** The UAA as this component reaches it. */
-  url: string;
-  client: { id: string; secret: string };
-  timeout_ms: number;
-  clock: Clock;
-}
-
 /** What a UAA's list gives at most, unless asked for more; and a filter that still fits into a URL. */
 const BATCH = 100;
 
-const Token = z.object({ access_token: z.string(), expires_in: z.number() });
 const Found = z.object({
   resources: z.array(z.object({ id: z.string(), userName: z.string(), origin: z.string().default('uaa') })),
 });
@@ -31,11 +20,10 @@ const Found = z.object({
  * Errors: 503 CF-UaaUnavailable when the UAA is away or refuses us.
  */
 export class UserDirectory {
-  readonly #options: UserDirectoryOptions;
-  #token: { text: string; until_ms: number } | undefined;
+  readonly #uaa: UaaClient;
 
-  constructor(options: UserDirectoryOptions) {
-    this.#options = options;
+  constructor(options: UaaClientOptions) {
+    this.#uaa = new UaaClient(options);
   }
 
   /** All users of that name, of each origin or of one. Names are compared without case, as the UAA does. */
@@ -63,42 +51,12 @@ export class UserDirectory {
 
   async #get(path: string): Promise<unknown> {
     try {
-      const response = await request(this.#options.url + path, {
-        headers: { authorization: `bearer ${await this.#bearer()}`, accept: 'application/json' },
-        headersTimeout: this.#options.timeout_ms,
-        bodyTimeout: this.#options.timeout_ms,
-      });
-      if (response.statusCode === 200) return await response.body.json();
-      if (response.statusCode === 401) this.#token = undefined;
-      throw new Error(`the UAA answered ${response.statusCode}: ${(await response.body.text()).slice(0, 200)}`);
+      const { status, body } = await this.#uaa.ask(path);
+      if (status === 200) return body;
+      throw new Error(`the UAA answered ${status}: ${JSON.stringify(body).slice(0, 200)}`);
     } catch (error) {
-      throw error instanceof CfError ? error : unavailable(error);
+      throw unavailable(error);
     }
-  }
-
-  async #bearer(): Promise<string> {
-    const now = this.#options.clock.now();
-    if (this.#token && this.#token.until_ms > now) return this.#token.text;
-    const { client, url, timeout_ms } = this.#options;
-    const response = await request(`${url}/oauth/token`, {
-      method: 'POST',
-      headers: {
-        authorization: basicAuthHeader({ user: client.id, password: client.secret }),
-        'content-type': 'application/x-www-form-urlencoded',
-        accept: 'application/json',
-      },
-      body: 'grant_type=client_credentials',
-      headersTimeout: timeout_ms,
-      bodyTimeout: timeout_ms,
-    });
-    if (response.statusCode !== 200) {
-      throw new Error(
-        `the UAA refused our client: ${response.statusCode} ${(await response.body.text()).slice(0, 200)}`,
-      );
-    }
-    const token = Token.parse(await response.body.json());
-    this.#token = { text: token.access_token, until_ms: now + Math.max(0, token.expires_in - 60) * 1000 };
-    return token.access_token;
   }
 }
 
