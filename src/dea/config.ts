@@ -102,6 +102,18 @@ export const DeaConfig = z
       .describe(
         "images of volumes that this machine has, by the volume's id; left out, instances with volumes go elsewhere",
       ),
+    instance_identity: z
+      .strictObject({
+        ca_cert_file: z.string(),
+        ca_key_file: z.string().describe('of an elliptic curve'),
+        trusted_ca_files: z
+          .array(z.string())
+          .default([])
+          .describe('that apps find in CF_SYSTEM_CERT_PATH, beside the authority itself'),
+        validity_h: z.number().positive().default(24).describe('made anew at half of it'),
+      })
+      .optional()
+      .describe('the authority that signs a certificate for each instance; without it they get none'),
     droplet_cache_mb: z
       .number()
       .positive()

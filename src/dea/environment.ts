@@ -2,6 +2,7 @@ import { SERVICE_BINDING_FOLDER, type StartMessage } from '#contracts/dea.ts';
 import type { StagingMessage } from '#contracts/staging.ts';
 import type { PortMapping } from '#contracts/warden.ts';
 import type { ImageConfig } from './docker/image.ts';
+import { IDENTITY_ENVIRONMENT } from './identity/identities.ts';
 
 /** What only the DEA knows of an instance. Times in ms since the epoch. */
 export interface InstanceFacts {
@@ -9,6 +10,7 @@ export interface InstanceFacts {
   container_ip: string;
   ports: readonly PortMapping[];
   started_at_ms: number;
+  has_identity?: boolean;
 }
 
 /** What a user may set otherwise. */
@@ -56,6 +58,7 @@ export function instanceEnvironment(start: StartMessage, facts: InstanceFacts, i
     ['CF_INSTANCE_ADDR', first ? `${facts.host_ip}:${first.host_port}` : ''],
     ['CF_INSTANCE_PORT', first ? String(first.host_port) : ''],
   ];
+  if (facts.has_identity) system.push(...IDENTITY_ENVIRONMENT);
   if (start.kind === 'LRP') {
     system.push(
       ['CF_INSTANCE_INDEX', String(start.index)],

@@ -6,6 +6,7 @@ import type { WardenClient } from '#http/warden-client.ts';
 import type { DeaConfig } from './config.ts';
 import type { LayerCache } from './docker/layer-cache.ts';
 import type { DropletCache } from './droplet-cache.ts';
+import type { Identities } from './identity/identities.ts';
 import type { Instance } from './instance.ts';
 import type { ServiceBindings } from './service-bindings.ts';
 
@@ -23,6 +24,7 @@ export interface InstanceDependencies {
   droplets: DropletCache;
   images: LayerCache;
   bindings: ServiceBindings;
+  identities?: Identities | undefined;
   emitter: LogEmitter;
   clock: Clock;
   log: Log;

@@ -9,6 +9,7 @@ import { watchHealth } from './health-watch.ts';
 import type { InstanceDependencies, InstanceExit } from './instance-dependencies.ts';
 import { InstanceLog } from './instance-log.ts';
 import { DeaRestarted, describeFailedStart, MissingStartCommand, sayable } from './instance-errors.ts';
+import { identityOf } from './identity/identities.ts';
 import { InstanceRoot } from './instance-root.ts';
 import { awaitEnd, followOutput, UNKNOWN_END } from './job-output.ts';
 import { launchRequest } from './launcher.ts';
@@ -115,9 +116,9 @@ export class Instance {
 
   /** Of its processes, as "K=V"; known once its container is there. */
   environment(): string[] {
-    const { start, network, started_at_ms, image } = this.#record;
+    const { start, network, started_at_ms, image, has_identity = false } = this.#record;
     const { container_ip = '', ports = [] } = network ?? {};
-    const facts = { host_ip: this.#need.dea.ip, container_ip, ports, started_at_ms };
+    const facts = { host_ip: this.#need.dea.ip, container_ip, ports, started_at_ms, has_identity };
     return instanceEnvironment(start, facts, image?.config);
   }
 
@@ -191,15 +192,21 @@ export class Instance {
 
   async #start(): Promise<End> {
     const { start, handle } = this.#record;
-    const { settings, dea } = this.#need;
+    const { settings, dea, identities } = this.#need;
     this.#log.cell(`Cell ${dea.id} creating container for instance ${start.instance}`);
     await this.#need.changed(this);
     if (start.start_command === '') throw new MissingStartCommand();
     const { image, ...root } = await this.#root.acquire(AbortSignal.any([this.#stopping.signal, this.#over.signal]));
     if (image) this.#record.image = image;
-    const created = await this.#need.warden.create(containerRequest(start, { handle, ...root, dea: dea.id, settings }));
+    const bind_mounts = [...root.bind_mounts, ...((await identities?.mounts(start.instance)) ?? [])];
+    const facts = { handle, ...root, bind_mounts, dea: dea.id, settings };
+    const created = await this.#need.warden.create(containerRequest(start, facts));
     this.#log.cell(`Cell ${dea.id} successfully created container for instance ${start.instance}`);
     this.#record.network = { host_ip: created.host_ip, container_ip: created.container_ip, ports: created.ports };
+    if (identities) {
+      await identities.give(identityOf(start, created.container_ip));
+      this.#record.has_identity = true;
+    }
     await this.#need.changed(this); // whom it may reach is told before it asks
     this.#stopping.signal.throwIfAborted();
     await this.#spawnAll();
@@ -348,6 +355,7 @@ export class Instance {
     if (result) this.#log.app(`Exit status ${result.exit_status}${result.oom ? ' (out of memory)' : ''}`);
     this.#log.cell(`Cell ${dea.id} destroying container for instance ${start.instance}`);
     await destroyContainer(this.#need, handle);
+    await this.#need.identities?.forget(start.instance);
     this.#log.cell(`Cell ${dea.id} successfully destroyed container for instance ${start.instance}`);
     this.#root.release();
   }

@@ -11,6 +11,7 @@ import type { DeaConfig } from './config.ts';
 import { ContainerReaper } from './container-reaper.ts';
 import { Discovery } from './discovery/discovery.ts';
 import { evacuate, stopAll } from './evacuation.ts';
+import { openIdentities } from './identity/identities.ts';
 import { Reports } from './reports.ts';
 import { Routes } from './routes.ts';
 import { onSignals } from './signals.ts';
@@ -51,7 +52,9 @@ export async function start(config: DeaConfig, { log, clock }: ComponentContext)
     new UsageSampler({ ...shared, instances, stats_s: intervals.stats_s });
   const bindings = new ServiceBindings(config);
   await bindings.sweep(snapshot.instances.map(({ start }) => start.instance));
-  const instances = { ...shared, dea, settings: config.instance, droplets, images, bindings };
+  const identities = await openIdentities({ config, clock, log, instances: held, known: snapshot.instances });
+  if (identities) stack.use(identities);
+  const instances = { ...shared, dea, settings: config.instance, droplets, images, bindings, identities };
   const cell: Cell = stack.use(
     new Cell({ config, dea, bus, clock, log, capacity, routes, discovery, reports, save, instances, usage }),
   );

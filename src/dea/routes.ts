@@ -1,6 +1,7 @@
 import { routerRegister, routerStart, routerUnregister, type RouteMessage } from '#contracts/router.ts';
 import type { Bus } from '#bus/bus.ts';
 import type { Clock } from '#kernel/clock.ts';
+import { speaksTls } from './identity/identities.ts';
 import type { Instance } from './instance.ts';
 
 export interface RegisteringDea {
@@ -61,7 +62,7 @@ export class Routes implements Disposable {
 
   /** One message for each combination of options among the routes, since a message has only one. */
   #messages(instance: Instance): RouteMessage[] {
-    const { start, network } = instance.record;
+    const { start, network, has_identity } = instance.record;
     const port = network?.ports[0]?.host_port;
     if (port === undefined || start.uris.length === 0) return [];
     const optionsOf = (uri: string) => start.route_options?.[uri] ?? {};
@@ -72,7 +73,8 @@ export class Routes implements Disposable {
       app: start.app,
       uris,
       host: this.#dea.ip,
-      port,
+      // Then the router asks for its certificate, and a port that has become another's answers nobody.
+      ...(has_identity && speaksTls(start) ? { tls_port: port, server_cert_domain_san: start.instance } : { port }),
       tags: {
         component: `dea-${this.#dea.index}`,
         app_id: start.app,

@@ -18,6 +18,7 @@ export const InstanceRecord = z.object({
   /** Set once the container is there. */
   network: z.object({ host_ip: z.string(), container_ip: z.string(), ports: z.array(PortMapping) }).optional(),
   image: StagedImage.optional().describe('what its root file system is, when that is no stack'),
+  has_identity: z.boolean().optional().describe('whether its container has a key and a certificate'),
   started_at_ms: z.number(),
   is_ready: z.boolean().describe('false only while a readiness check fails'),
   /** Where each job's output goes on, by job id; a job is here from the moment it is asked for. */

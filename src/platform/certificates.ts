@@ -5,6 +5,9 @@ import type { Home } from './home.ts';
 
 export interface CertificateFiles {
   ca_file: string;
+  /** Of the authority that says who an instance is; it signs nothing else. */
+  instance_ca_file: string;
+  instance_ca_key_file: string;
   cert_file: string;
   key_file: string;
 }
@@ -17,11 +20,18 @@ const DAYS = '3650';
  */
 export function ensureCertificates(home: Home, domain: string): CertificateFiles {
   const at = (name: string): string => join(home.certificates, name);
-  const files = { ca_file: at('ca.crt'), cert_file: at(`${domain}.crt`), key_file: at(`${domain}.key`) };
+  const files = {
+    ca_file: at('ca.crt'),
+    instance_ca_file: at('instance-ca.crt'),
+    instance_ca_key_file: at('instance-ca.key'),
+    cert_file: at(`${domain}.crt`),
+    key_file: at(`${domain}.key`),
+  };
   const openssl = (...args: string[]): void =>
     void execFileSync('openssl', args, { stdio: ['ignore', 'ignore', 'pipe'] });
   const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-  if (!existsSync(files.ca_file)) {
+  const makeAuthority = (name: string, subject: string): void => {
+    if (existsSync(at(`${name}.crt`))) return;
     openssl(
       'req',
       '-x509',
@@ -29,16 +39,18 @@ export function ensureCertificates(home: Home, domain: string): CertificateFiles
       '-days',
       DAYS,
       '-subj',
-      '/CN=Ingot platform CA',
+      subject,
       '-keyout',
-      at('ca.key'),
+      at(`${name}.key`),
       '-out',
-      at('ca.crt.new'),
+      at(`${name}.crt.new`),
       '-addext',
       'keyUsage=critical,keyCertSign,cRLSign',
     );
-    renameSync(at('ca.crt.new'), files.ca_file);
-  }
+    renameSync(at(`${name}.crt.new`), at(`${name}.crt`));
+  };
+  makeAuthority('ca', '/CN=Ingot platform CA');
+  makeAuthority('instance-ca', '/CN=Ingot instance identity CA');
   if (!existsSync(files.cert_file)) {
     const request = at('request.csr');
     const extensions = at('extensions.cnf');

@@ -140,7 +140,12 @@ function routerConfig({ plan, certificates, nats_url }: ConfigInputs): object {
     host: settings.listen_host,
     port: http_port,
     nats_servers: [nats_url],
-    tls: { port: https_port, certificates: [{ cert_file: certificates.cert_file, key_file: certificates.key_file }] },
+    tls: {
+      port: https_port,
+      certificates: [{ cert_file: certificates.cert_file, key_file: certificates.key_file }],
+      client_ca_file: certificates.instance_ca_file,
+    },
+    backend_tls: { ca_file: certificates.instance_ca_file },
     tcp: { reservable_ports: settings.tcp_ports },
     status: { host: '127.0.0.1', port: ports.router_status, ...statusLogin(plan) },
     start_response_delay_s: 0.3,
@@ -205,7 +210,7 @@ function cloudControllerConfig(inputs: ConfigInputs): object {
   };
 }
 
-function deaConfig({ plan, nats_url }: ConfigInputs, index: number): object {
+function deaConfig({ plan, certificates, nats_url }: ConfigInputs, index: number): object {
   const { settings, home } = plan;
   return {
     base_dir: join(home.dea, String(index)),
@@ -216,6 +221,11 @@ function deaConfig({ plan, nats_url }: ConfigInputs, index: number): object {
     ...toCloudController(plan),
     stacks: [STACK],
     volumes_folder: join(home.services, 'volume'),
+    instance_identity: {
+      ca_cert_file: certificates.instance_ca_file,
+      ca_key_file: certificates.instance_ca_key_file,
+      trusted_ca_files: [certificates.ca_file],
+    },
     resources: {
       memory_mb: Math.floor(settings.memory_mb / settings.deas),
       disk_mb: Math.floor(settings.disk_mb / settings.deas),

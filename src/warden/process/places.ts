@@ -1,7 +1,13 @@
 import { join } from 'node:path';
 
 /** The folders that containers have for themselves; all others are the machine's. */
-const PRIVATE = ['home/vcap', 'tmp'];
+const PRIVATE = [
+  'home/vcap',
+  'tmp',
+  'etc/cf-service-bindings',
+  'etc/cf-instance-credentials',
+  'etc/cf-system-certificates',
+];
 const MENTION = new RegExp(`(^|[^\\w.\\-/})])/(${PRIVATE.join('|')})(?![\\w.-])`, 'g');
 
 /**

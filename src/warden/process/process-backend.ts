@@ -152,8 +152,8 @@ async function fill(root: string, { layers, bind_mounts }: Request): Promise<voi
     const place = placeOf(root, dst_path);
     if (place === dst_path) throw cannot(`mounts nothing at ${dst_path}, which is the machine's own`);
     await mkdir(dirname(place), { recursive: true });
-    // What is only read may lie where the container's user cannot go.
-    if (mode === 'ro') await run('cp', ['-R', '-p', src_path, place]);
+    // For root: what is only read may lie where the container's user cannot go.
+    if (mode === 'ro' && process.getuid?.() === 0) await run('cp', ['-R', '-p', src_path, place]);
     else await symlink(src_path, place);
   }
   if (process.getuid?.() === 0) await run('chown', ['-R', '-h', `${VCAP.uid}:${VCAP.gid}`, root]);
