@@ -11,6 +11,8 @@ export const DeaAdvertise = z.object({
   version: z.string(),
   stacks: z.array(z.string()),
   available_memory: z.number().describe('MB'),
+  total_memory: z.number().optional().describe('MB; what it could ever give'),
+  total_disk: z.number().optional(),
   available_disk: z.number().describe('MB'),
   app_id_to_count: z.record(z.string(), z.number().int()).describe('process guid to number of instances'),
   placement_properties: z.object({

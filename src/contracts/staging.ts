@@ -40,6 +40,10 @@ export const StagingMessage = z.object({
   service_binding_files: ServiceBindingFiles.optional().describe('instead of the variable VCAP_SERVICES'),
   memory_limit_mb: z.number().int(),
   disk_limit_mb: z.number().int(),
+  waits_for_room: z
+    .boolean()
+    .optional()
+    .describe('no DEA has room now: it is taken by one that could have, and begins when it has'),
   timeout_s: z.number(),
   egress_network_rules: z.array(EgressRule),
 });

@@ -68,6 +68,8 @@ describe('a DEA', { skip: process.getuid?.() === 0 ? false : 'containers need ro
       stacks: ['test'],
       available_memory: 1024,
       available_disk: 8192,
+      total_memory: 1024,
+      total_disk: 8192,
       app_id_to_count: {},
       placement_properties: { zone: 'default' },
     });

@@ -171,6 +171,8 @@ export class Cell implements AsyncDisposable {
       stacks: config.stacks,
       available_memory: available.memory_mb,
       available_disk: available.disk_mb,
+      total_memory: capacity.total.memory_mb,
+      total_disk: capacity.total.disk_mb,
       placement_properties: {
         zone: config.zone,
         ...(config.isolation_segment !== undefined && { isolation_segment: config.isolation_segment }),

@@ -7,6 +7,8 @@ export interface Candidate {
   stacks: readonly string[];
   available_memory: number;
   available_disk: number;
+  total_memory?: number | undefined;
+  total_disk?: number | undefined;
   /** Process guid to number of instances. */
   app_id_to_count: Readonly<Record<string, number>>;
 }
@@ -19,6 +21,8 @@ export interface Demand {
   isolation_segment?: string | undefined;
   memory_mb: number;
   disk_mb: number;
+  /** What it needs may be given by then to others, as long as it is there at all. */
+  waits_for_room?: boolean;
 }
 
 export type Placement = { dea: string } | { refused: string };
@@ -34,9 +38,12 @@ export function place(candidates: readonly Candidate[], demand: Demand, random: 
   if (within.length === 0) return { refused: `no DEA is in ${segmentInWords(demand.isolation_segment)}` };
   const withStack = within.filter((dea) => dea.stacks.includes(demand.stack));
   if (withStack.length === 0) return { refused: `no DEA offers the stack '${demand.stack}'` };
-  const withDisk = withStack.filter((dea) => dea.available_disk >= demand.disk_mb);
+  const { waits_for_room = false } = demand;
+  const diskOf = (dea: Candidate): number => (waits_for_room ? dea.total_disk : undefined) ?? dea.available_disk;
+  const memoryOf = (dea: Candidate): number => (waits_for_room ? dea.total_memory : undefined) ?? dea.available_memory;
+  const withDisk = withStack.filter((dea) => diskOf(dea) >= demand.disk_mb);
   if (withDisk.length === 0) return { refused: 'insufficient resources: disk' };
-  const fitting = withDisk.filter((dea) => dea.available_memory >= demand.memory_mb);
+  const fitting = withDisk.filter((dea) => memoryOf(dea) >= demand.memory_mb);
   if (fitting.length === 0) return { refused: 'insufficient resources: memory' };
   const count = (dea: Candidate): number => dea.app_id_to_count[demand.droplet] ?? 0;
   const zones = new Map<string, number>();

@@ -106,16 +106,23 @@ export class Stager implements AsyncDisposable {
       memory_mb: message.memory_limit_mb,
       disk_mb: message.disk_limit_mb,
     };
+    const offer = async (waits_for_room: boolean): Promise<OrderOutcome> => {
+      const order = { ...message, ...(waits_for_room && { waits_for_room }) };
+      return await dispatcher.offer({ ...demand, waits_for_room }, (dea) => ({
+        send: async () => await bus.request(stagingStart(dea), order, { timeout_ms: REPLY_TIMEOUT_MS }),
+        abandon: () => this.stop({ task_id: build.guid }),
+      }));
+    };
     const begin = clock.monotonic();
     for (;;) {
       let refused: string;
       try {
-        const outcome = await dispatcher.offer(demand, (dea) => ({
-          send: async () => await bus.request(stagingStart(dea), message, { timeout_ms: REPLY_TIMEOUT_MS }),
-          abandon: () => this.stop({ task_id: build.guid }),
-        }));
+        const outcome = await offer(false);
         if ('dea' in outcome) return outcome;
         refused = outcome.refused;
+        // None has room: rather than fail, it waits where there is least to wait for.
+        const queued = await offer(true);
+        if ('dea' in queued) return queued;
       } catch (error) {
         if (!(error instanceof BusUnavailable)) throw error;
         refused = error.message;

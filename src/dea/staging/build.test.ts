@@ -5,10 +5,11 @@ import { Readable } from 'node:stream';
 import { after, before, describe, it } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { readTarFiles } from '#archive/read-tar.ts';
+import { deaStop } from '#contracts/dea.ts';
 import { stagingStop, type StagingBuildpack, type StagingMessage, type StagingResult } from '#contracts/staging.ts';
 import { eventually } from '#testing/eventually.ts';
 import { zipOf } from '../testing/sample-archives.ts';
-import { sampleStaging } from '../testing/sample-messages.ts';
+import { sampleStaging, sampleStart } from '../testing/sample-messages.ts';
 import { TestCell } from '../testing/test-cell.ts';
 
 const script = (text: string): string => `#!/bin/bash\n${text}\n`;
@@ -210,6 +211,16 @@ describe('staging', { skip: process.getuid?.() === 0 ? false : 'containers need 
     const orders = [await message({ file: 'x' }, change), await message({ file: 'y' }, change)];
     for (const order of orders) assert.deepEqual(await cell.stage(order), { accepted: true });
     for (const order of orders) assert.equal((await result(order)).outcome, 'staged');
+  });
+
+  it('lets a build wait for the room that an app has, when it is told to', async () => {
+    const plain = await buildpack('plain', { 'bin/compile': script('true') });
+    const start = sampleStart({ limits: { mem: 900, disk: 64, fds: 64, log_rate: -1 }, start_command: 'none' });
+    const order = await message({ file: 'x' }, { buildpacks: [plain], detect: false, memory_limit_mb: 700 });
+    await cell.order(start);
+    assert.deepEqual(await cell.stage({ ...order, waits_for_room: true }), { accepted: true });
+    cell.bus.publish(deaStop, { droplet: start.droplet });
+    assert.equal((await result(order)).outcome, 'staged');
   });
 
   it('refuses a build that it has no room for', async () => {

@@ -78,7 +78,8 @@ export class Stager implements AsyncDisposable {
       disk_mb: Math.max(message.disk_limit_mb, config.staging.disk_limit_mb),
     };
     // One that has to wait takes nothing yet, or a few that wait would keep all others out.
-    const lacks = this.#hasTurn ? this.#lack(message.task_id, amount) : capacity.neverHas(amount);
+    const isNow = this.#hasTurn && message.waits_for_room !== true;
+    const lacks = isNow ? this.#lack(message.task_id, amount) : capacity.neverHas(amount);
     if (lacks) return refusal('insufficient_resources', `Not enough ${lacks} resource available.`);
     const abort = new AbortController();
     const job: Job = { message, amount, abort, done: Promise.resolve() };
