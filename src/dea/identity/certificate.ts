@@ -70,7 +70,7 @@ export async function issue(
   const der = sequence(body, ECDSA_WITH_SHA256, bits(signature));
   return {
     certificate: new X509Certificate(der).toString(),
-    key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+    key: privateKey.export({ type: 'pkcs8', format: 'pem' }),
   };
 }
 

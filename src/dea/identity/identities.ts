@@ -32,7 +32,10 @@ export const speaksTls = ({ env }: StartMessage): boolean =>
   env.some(([name, value]) => name === SPEAKS_TLS && value === 'true');
 
 export function identityOf(start: StartMessage, address: string): Identity {
-  const guid = (name: string): string => String(start.vcap_application[name] ?? '');
+  const guid = (name: string): string => {
+    const value = start.vcap_application[name];
+    return typeof value === 'string' ? value : '';
+  };
   return {
     instance: start.instance,
     app: start.app,
