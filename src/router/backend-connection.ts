@@ -6,6 +6,7 @@ import type { BackendFault } from './answers.ts';
 import type { Backend, BackendUser } from './backend.ts';
 import { type BackendTls, faultOfTls, tlsOptionsFor } from './backend-tls.ts';
 import type { Endpoint } from './endpoint.ts';
+import { OWN_PIECES, type Pieces, ReadPages, type Write } from './read-pages.ts';
 import { INCOMPLETE, MALFORMED } from './request-head.ts';
 import { readResponseHead, ResponseHead } from './response-head.ts';
 import type { Sweeper, Swept } from './sweeper.ts';
@@ -22,9 +23,6 @@ export interface BackendOptions {
   log: Log;
 }
 
-/** All plain connections read into this one buffer: what is read is used or copied before the next read. */
-const READ_BUFFER = Buffer.allocUnsafeSlow(65_536);
-
 /** A connection to an endpoint, for one request after another; never for two at once. */
 export class BackendConnection implements Backend, Swept {
   readonly takesPayload = false;
@@ -35,6 +33,7 @@ export class BackendConnection implements Backend, Swept {
   /** Set for upgraded connections: bytes are not HTTP any more. */
   isTunnel = false;
   readonly #options: BackendOptions;
+  readonly #pieces: Pieces;
   #user: BackendUser | undefined;
   #isInHead = true;
   #partial = '';
@@ -48,7 +47,9 @@ export class BackendConnection implements Backend, Swept {
     this.#options = options;
     this.#user = user;
     this.#deadline_ms = options.now_ms() + options.dial_ms;
-    this.socket = endpoint.isTls ? this.#dialTls() : this.#dialPlain();
+    const pages = endpoint.isTls ? undefined : new ReadPages();
+    this.#pieces = pages ?? OWN_PIECES;
+    this.socket = pages === undefined ? this.#dialTls() : this.#dialPlain(pages);
     this.socket.on('end', () => this.#onEnd());
     this.socket.on('error', (error) => this.#onError(error));
     this.socket.on('close', () => this.#onClose());
@@ -67,6 +68,7 @@ export class BackendConnection implements Backend, Swept {
   release(): boolean {
     this.#user = undefined;
     this.served++;
+    this.#pieces.expectLong(false);
     if (this.#isOver || this.#hasEnded || this.#partial !== '' || this.socket.writableLength > 0) return false;
     this.#deadline_ms = this.#options.now_ms() + this.#options.idle_ms;
     return true;
@@ -89,12 +91,20 @@ export class BackendConnection implements Backend, Swept {
     this.socket.write(text + body, 'latin1');
   }
 
-  sendBody(bytes: Buffer, onSent: (() => void) | undefined): void {
+  sendBody(bytes: Buffer, onSent?: () => void): void {
     this.socket.write(bytes, onSent);
   }
 
   endBody(tail: string): void {
     if (tail !== '') this.socket.write(tail, 'latin1');
+  }
+
+  expectLong(): void {
+    this.#pieces.expectLong(true);
+  }
+
+  passOn(write: Write, bytes: Buffer): void {
+    this.#pieces.passOn(write, bytes);
   }
 
   pause(): void {
@@ -118,7 +128,7 @@ export class BackendConnection implements Backend, Swept {
     this.socket.destroy();
   }
 
-  #dialPlain(): Socket {
+  #dialPlain(pages: ReadPages): Socket {
     const { host, port } = this.endpoint;
     const socket = connect({
       host,
@@ -129,7 +139,7 @@ export class BackendConnection implements Backend, Swept {
       allowHalfOpen: true,
       autoSelectFamily: false,
       onread: {
-        buffer: READ_BUFFER,
+        buffer: pages.next,
         callback: (count, bytes) => {
           this.#onBytes(bytes as Buffer, count);
           return true;

@@ -1,5 +1,6 @@
 import type { BackendFault } from './answers.ts';
 import type { Endpoint } from './endpoint.ts';
+import type { Write } from './read-pages.ts';
 import type { ResponseHead } from './response-head.ts';
 
 /** A way to an endpoint for the time of one request, whatever protocol it speaks there. */
@@ -15,9 +16,13 @@ export interface Backend {
   /** The head in the form of HTTP/1.1 (latin1), with the body when it is whole; `hasMore` when a body follows. */
   sendHead(text: string, body: string, hasMore: boolean): void;
   /** Keeps the bytes until they are sent, and calls back then, or when they never will be. */
-  sendBody(bytes: Buffer, onSent: (() => void) | undefined): void;
+  sendBody(bytes: Buffer, onSent?: () => void): void;
   /** After the last of a body that followed; `tail` are its trailers as framed. */
   endBody(tail: string): void;
+  /** Says that the body of the response is long, so that its pieces are better lent than copied. */
+  expectLong(): void;
+  /** Writes a part of what was just read of the response, kept until it is sent. */
+  passOn(write: Write, bytes: Buffer): void;
   /** Stops and goes on reading the response. */
   pause(): void;
   resume(): void;

@@ -59,9 +59,7 @@ export class ClientConnection implements Front, Swept {
     this.#relay = new ResponseRelay(socket);
     this.isTls = 'encrypted' in socket;
     this.clientCert = from.clientCert;
-    const remote = remoteOf(socket);
-    this.remoteAddress = remote.remoteAddress;
-    this.remoteText = remote.remoteText;
+    ({ remoteAddress: this.remoteAddress, remoteText: this.remoteText } = remoteOf(socket));
     this.#deadline_ms = core.monotonic_ms() + core.config.timeouts.request_head_s * 1000;
     socket.on('end', () => this.#onEnd());
     socket.on('error', () => socket.destroy());
@@ -195,11 +193,8 @@ export class ClientConnection implements Front, Swept {
     const at = request.read(bytes, 0, bytes.length);
     if (request.fault !== '') return this.#bodyBroke(malformed(400, request.fault));
     const { ranges, tail } = request;
-    for (let r = 0; r < ranges.length; r += 2) {
-      const start = ranges[r] ?? 0;
-      const end = ranges[r + 1] ?? 0;
-      this.#pieces.passOn(backend, start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end));
-    }
+    const send = (piece: Buffer, onSent?: () => void): void => backend.sendBody(piece, onSent);
+    for (let r = 0; r < ranges.length; r += 2) this.#pieces.passOn(send, bytes.subarray(ranges[r], ranges[r + 1]));
     exchange.bytesIn = request.payload_bytes;
     this.#held = at === bytes.length ? EMPTY : bytes.subarray(at);
     this.#waitUntil(this.#core.config.timeouts.request_body_idle_s);
@@ -398,11 +393,8 @@ export class ClientConnection implements Front, Swept {
     });
     this.#tunnel = tunnel;
     this.#socket.write(responseHeadText(exchange, head, 'tunnel', false), 'latin1');
-    if (piece.byteAt < piece.end) tunnel.fromBackend(piece.bytes.subarray(piece.byteAt), piece.end - piece.byteAt);
-    const held = this.#held;
+    tunnel.begin(this.#held, piece);
     this.#held = EMPTY;
-    if (held.length > 0) tunnel.fromClient(held);
-    this.#socket.resume();
     if (this.#hasEnded) tunnel.clientEnded();
   }
 }

@@ -18,6 +18,7 @@ import { faultOfTls, tlsOptionsFor } from './backend-tls.ts';
 import type { Endpoint } from './endpoint.ts';
 import { linesOf } from './http2-fields.ts';
 import { readLength } from './request-head.ts';
+import type { Write } from './read-pages.ts';
 import { ResponseHead } from './response-head.ts';
 
 const EMPTY = Buffer.alloc(0);
@@ -132,12 +133,20 @@ export class Http2Backend implements Backend {
     if (body !== '') stream.end(Buffer.from(body, 'latin1'));
   }
 
-  sendBody(bytes: Buffer, onSent: (() => void) | undefined): void {
+  sendBody(bytes: Buffer, onSent?: () => void): void {
     this.#stream?.write(bytes, onSent);
   }
 
   endBody(): void {
     this.#stream?.end();
+  }
+
+  expectLong(): void {
+    // Every piece has memory of its own.
+  }
+
+  passOn(write: Write, bytes: Buffer): void {
+    write(bytes);
   }
 
   pause(): void {

@@ -79,11 +79,8 @@ export class Http2Front implements Front, Swept {
       this.#exchange.bytesIn += bytes.length;
       if (bytes.length === 0) return;
       if (isFramed)
-        backend.sendBody(
-          Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from('\r\n')]),
-          undefined,
-        );
-      else backend.sendBody(bytes, undefined);
+        backend.sendBody(Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from('\r\n')]));
+      else backend.sendBody(bytes);
       if (backend.unsent_bytes > MAX_UNSENT_BYTES) this.#stream.pause();
     });
     this.#stream.on('end', () => {

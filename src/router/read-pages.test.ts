@@ -20,7 +20,7 @@ describe('reading into pages', () => {
         memory.add(bytes.buffer);
         read_bytes += bytes.length;
         // As if it were passed on, and the system took it at once.
-        pages.passOn({ sendBody: (_bytes, onSent) => process.nextTick(() => onSent?.()) }, bytes);
+        pages.passOn((_bytes, onSent) => process.nextTick(() => onSent?.()), bytes);
       });
       socket?.on('end', () => socket?.end());
     });

@@ -1,6 +1,5 @@
 /** Where what is read from a socket is put, so that a long body costs no memory of its own for each piece of it. */
 import { Socket } from 'node:net';
-import type { Backend } from './backend.ts';
 
 const PAGE_BYTES = 65_536;
 /** Pages kept for the next long body; more were needed only in a peak. */
@@ -31,20 +30,24 @@ class Page {
 
 const free: Page[] = [];
 
-/** What pieces of a client's bytes stand in. */
+/** Keeps the bytes until they are sent and calls back then, or when they never will be. */
+export type Write = (bytes: Buffer, onSent?: () => void) => void;
+
+/** What the pieces that are read from a connection stand in. */
 export interface Pieces {
   /** Says whether a long body passes from the next read on. */
   expectLong(isLong: boolean): void;
   /** The bytes in memory that stays as it is. */
   keep(bytes: Buffer): Buffer;
-  passOn(to: Pick<Backend, 'sendBody'>, bytes: Buffer): void;
+  /** Writes a part of what was just read, kept until it is sent. */
+  passOn(write: Write, bytes: Buffer): void;
 }
 
 /** Each piece in memory of its own. */
 export const OWN_PIECES: Pieces = {
   expectLong: () => undefined,
   keep: (bytes) => bytes,
-  passOn: (to, bytes) => to.sendBody(bytes, undefined),
+  passOn: (write, bytes) => write(bytes),
 };
 
 /**
@@ -74,10 +77,10 @@ export class ReadPages implements Pieces {
     return Buffer.from(bytes);
   }
 
-  passOn(to: Pick<Backend, 'sendBody'>, bytes: Buffer): void {
-    if (this.#page === undefined) return to.sendBody(Buffer.from(bytes), undefined);
+  passOn(write: Write, bytes: Buffer): void {
+    if (this.#page === undefined) return write(Buffer.from(bytes));
     this.#page.lend();
-    to.sendBody(bytes, this.#page.written);
+    write(bytes, this.#page.written);
   }
 }
 

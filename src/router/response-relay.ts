@@ -3,6 +3,7 @@ import type { ResponsePiece } from './backend.ts';
 import { BodyReader, Framing } from './body-reader.ts';
 import type { Exchange } from './exchange.ts';
 import { type BodyForm, responseHeadText } from './forward-response.ts';
+import type { Write } from './read-pages.ts';
 import type { ResponseHead } from './response-head.ts';
 
 /** What became of a piece: more is to come, the response is complete, or its framing is broken. */
@@ -52,6 +53,7 @@ export class ResponseRelay {
     this.#form = this.#beginBody(exchange, head);
     if (this.#form === 'until_close') this.isLast = true;
     const headText = responseHeadText(exchange, head, this.#form, this.isLast);
+    if (head.isChunked || contentLength > SMALL_BODY_BYTES || contentLength < 0) exchange.backend?.expectLong();
     if (available === 0 && contentLength > 0 && contentLength <= SMALL_BODY_BYTES) {
       this.#hold(headText);
       return 'more';
@@ -63,7 +65,7 @@ export class ResponseRelay {
     return relayed;
   }
 
-  /** Passes on a part of the body. `bytes` belong to the caller: they are copied. */
+  /** Passes on a part of the body, which was just read. */
   pass(exchange: Exchange, bytes: Buffer, part: { start: number; end: number }): Relayed {
     const body = this.#body;
     const at = body.read(bytes, part.start, part.end);
@@ -75,13 +77,9 @@ export class ResponseRelay {
       body.ranges.length = 0;
     }
     const { ranges } = body;
+    const write = this.#form === 'chunk' ? this.#writeChunk : this.#write;
     for (let r = 0; r < ranges.length; r += 2) {
-      const from = ranges[r] ?? 0;
-      const to = ranges[r + 1] ?? 0;
-      // The read buffer is used again by the next read, while the socket may hold on to what it is given.
-      const copy = Buffer.from(bytes.subarray(from, to));
-      if (this.#form === 'chunk') this.#writeChunk(copy);
-      else this.#socket.write(copy);
+      exchange.backend?.passOn(write, bytes.subarray(ranges[r] ?? 0, ranges[r + 1] ?? 0));
     }
     exchange.bytesOut = body.payload_bytes;
     if (!body.isDone) return 'more';
@@ -123,12 +121,14 @@ export class ResponseRelay {
     return isHttp10 ? 'until_close' : 'chunk';
   }
 
-  #writeChunk(bytes: Buffer): void {
+  readonly #write: Write = (bytes, onSent) => void this.#socket.write(bytes, onSent);
+
+  readonly #writeChunk: Write = (bytes, onSent) => {
     const socket = this.#socket;
     socket.cork();
     socket.write(`${bytes.length.toString(16)}\r\n`, 'latin1');
-    socket.write(bytes);
+    socket.write(bytes, onSent);
     socket.write('\r\n', 'latin1');
     socket.uncork();
-  }
+  };
 }

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { ResponsePiece } from './backend.ts';
 
 /** Above this many unsent bytes the other side is asked to wait. */
 export const MAX_UNSENT_BYTES = 131_072;
@@ -17,6 +18,13 @@ export class Tunnel {
     this.#client = client;
     this.#backend = backend;
     this.#onOver = onOver;
+  }
+
+  /** Passes on what either side said before there was a tunnel. */
+  begin(fromClient: Buffer, { bytes, byteAt, end }: ResponsePiece): void {
+    if (byteAt < end) this.fromBackend(bytes.subarray(byteAt), end - byteAt);
+    if (fromClient.length > 0) this.fromClient(fromClient);
+    this.#client.resume();
   }
 
   fromClient(bytes: Buffer): void {
