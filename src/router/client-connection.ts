@@ -50,7 +50,6 @@ export class ClientConnection implements Front, Swept {
   #mayContinue = true;
   #lingered_bytes = 0;
 
-  /** Whoever makes it hands it what the client sends, by `onBytes`. */
   constructor(core: Core, socket: Socket, from: { clientCert: string; pieces: Pieces }) {
     this.#core = core;
     this.#socket = socket;
@@ -102,6 +101,7 @@ export class ClientConnection implements Front, Swept {
 
   // --- what the client says
 
+  /** What was read from the socket, by whoever made both. */
   onBytes(bytes: Buffer): void {
     this.#guard(() => this.#onData(bytes));
     if (this.#held.length > 0 && this.#held.buffer === bytes.buffer) this.#held = this.#pieces.keep(this.#held);
@@ -188,8 +188,7 @@ export class ClientConnection implements Front, Swept {
     const exchange = this.#exchange;
     const backend = exchange?.backend;
     if (exchange === undefined || backend === undefined) return;
-    const bytes = this.#held;
-    const request = this.#request;
+    const [bytes, request] = [this.#held, this.#request];
     const at = request.read(bytes, 0, bytes.length);
     if (request.fault !== '') return this.#bodyBroke(malformed(400, request.fault));
     const { ranges, tail } = request;
