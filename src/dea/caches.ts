@@ -28,7 +28,8 @@ export async function openCaches(config: DeaConfig, context: ComponentContext & 
     folder: join(config.base_dir, 'image-layers'),
     max_cached_mb: config.docker.layer_cache_mb,
     max_layer_bytes: config.docker.max_layer_bytes,
-    insecure_registries: config.docker.insecure_registries,
+    registries: config.docker,
+    layer_timeout_s: config.docker.layer_timeout_s,
   });
   const reap = async (): Promise<void> => {
     try {

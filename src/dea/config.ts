@@ -126,6 +126,16 @@ export const DeaConfig = z
           .array(z.string())
           .default([])
           .describe('host:port of registries that speak plain HTTP; loopback addresses always may'),
+        allows_local_registries: z
+          .boolean()
+          .default(false)
+          .describe('whether registries, their redirects and token services may be on this machine itself'),
+        stall_timeout_s: z
+          .number()
+          .positive()
+          .default(30)
+          .describe('a layer of which nothing comes for so long is given up'),
+        layer_timeout_s: z.number().positive().default(1800).describe('for one layer in all'),
         layer_cache_mb: z.number().positive().default(10_240).describe('unused layers above this are deleted'),
         max_layer_bytes: z
           .number()

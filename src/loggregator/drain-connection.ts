@@ -1,8 +1,8 @@
-import { lookup } from 'node:dns';
 import { Agent as HttpAgent, request as httpRequest } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-import { type BlockList, connect as connectTcp, isIP, type LookupFunction, type Socket } from 'node:net';
+import { type BlockList, connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+import { guardedLookup, isBlocked } from '#http/guarded-lookup.ts';
 import { AppError } from '#kernel/errors.ts';
 import type { DrainTarget } from './drain-list.ts';
 import { countOctets } from './syslog-format.ts';
@@ -80,7 +80,7 @@ class SyslogConnection implements DrainConnection {
     const isTls = url.protocol === 'syslog-tls:';
     const port = Number(url.port || (isTls ? 6514 : 514));
     refuseBlocked(host, blocked);
-    const at = { host, port, lookup: guardedLookup(blocked) };
+    const at = { host, port, lookup: guardedLookup(blocked, refusal) };
     const socket = isTls
       ? connectTls({ ...at, ...tlsOf(target), ...(isIP(host) === 0 && { servername: host }) })
       : connectTcp(at);
@@ -139,7 +139,7 @@ function httpConnection(url: URL, { target, blocked, timeout_ms }: ConnectOption
         {
           method: 'POST',
           agent,
-          lookup: guardedLookup(blocked),
+          lookup: guardedLookup(blocked, refusal),
           headers: { 'Content-Type': 'text/plain', 'Content-Length': message.length },
           signal: AbortSignal.timeout(timeout_ms),
         },
@@ -172,27 +172,11 @@ function tlsOf({ cert, key, ca }: DrainTarget): { cert?: string; key?: string; c
 }
 
 function refuseBlocked(address: string, blocked: BlockList): void {
-  const family = isIP(address);
-  if (family !== 0 && blocked.check(address, family === 6 ? 'ipv6' : 'ipv4')) {
-    throw new DrainInvalid(`it leads to ${address}, where drains may not lead`);
-  }
+  if (isBlocked(address, blocked)) throw refusal(address);
 }
 
-/** Looks names up and refuses blocked addresses, so that the one that was checked is the one that is used. */
-function guardedLookup(blocked: BlockList): LookupFunction {
-  return (hostname, options, callback) => {
-    lookup(hostname, { ...options, all: true }, (error, addresses) => {
-      const [first] = addresses ?? [];
-      if (error || !first) return callback(error ?? new Error(`${hostname} has no address`), '', 0);
-      try {
-        for (const { address } of addresses) refuseBlocked(address, blocked);
-      } catch (refused) {
-        return callback(refused instanceof Error ? refused : new Error('refused'), '', 0);
-      }
-      return options.all ? callback(null, addresses) : callback(null, first.address, first.family);
-    });
-  };
-}
+const refusal = (address: string): DrainInvalid =>
+  new DrainInvalid(`it leads to ${address}, where drains may not lead`);
 
 async function settled(socket: Socket, event: string, timeout_ms: number): Promise<void> {
   await new Promise<void>((resolve, reject) => {

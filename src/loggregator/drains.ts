@@ -1,4 +1,5 @@
-import { BlockList } from 'node:net';
+import type { BlockList } from 'node:net';
+import { blockListOf } from '#http/guarded-lookup.ts';
 import type { Clock } from '#kernel/clock.ts';
 import type { ComponentContext } from '#kernel/component.ts';
 import { describeError } from '#kernel/errors.ts';
@@ -111,16 +112,6 @@ export class Drains implements AsyncDisposable {
       this.#options.onLost(app_id, count, `its syslog drain ${hostOf(url)} did not take them: ${why}`);
     }
   }
-}
-
-/** Takes what the configuration's schema let through. */
-function blockListOf(networks: readonly string[]): BlockList {
-  const list = new BlockList();
-  for (const network of networks) {
-    const [address = '', prefix = ''] = network.split('/');
-    list.addSubnet(address, Number(prefix), address.includes(':') ? 'ipv6' : 'ipv4');
-  }
-  return list;
 }
 
 function partition<T>(all: readonly T[], test: (one: T) => boolean): T[][] {

@@ -220,6 +220,7 @@ function deaConfig({ plan, certificates, nats_url }: ConfigInputs, index: number
     ip: '127.0.0.1',
     ...toCloudController(plan),
     stacks: [STACK],
+    docker: { allows_local_registries: settings.local_image_registries },
     volumes_folder: join(home.services, 'volume'),
     instance_identity: {
       ca_cert_file: certificates.instance_ca_file,

@@ -46,6 +46,10 @@ export const PlatformSettings = z.strictObject({
   log_level: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   traces: TracingConfig.optional().describe('where traces of requests go; off when left out'),
   edit_hosts_file: z.boolean().default(true).describe('list the system hosts in /etc/hosts while the platform is up'),
+  local_image_registries: z
+    .boolean()
+    .default(false)
+    .describe('whether images may come from registries on this machine; whoever pushes can then make it ask itself'),
   push_welcome: z.boolean().default(true).describe('push the sample app at the first start'),
   services: z
     .union([z.literal('all'), z.array(z.enum(SERVICES))])

@@ -91,6 +91,7 @@ export class TestPlatform implements AsyncDisposable {
       deas: 2,
       edit_hosts_file: false,
       push_welcome: false,
+      local_image_registries: true,
     };
     // JSON is YAML.
     writeFileSync(join(home, 'platform.yml'), JSON.stringify(settings), { mode: 0o600 });

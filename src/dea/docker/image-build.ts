@@ -56,10 +56,9 @@ export class ImageBuild {
   }
 
   async #find(): Promise<StagedImage> {
-    const { insecure_registries } = this.#need.config.docker;
     const login = loginOf(this.#docker);
     return await retry(
-      async () => await findImage(this.#docker.image, { login, insecure_registries, signal: this.#signal }),
+      async () => await findImage(this.#docker.image, { login, ...this.#need.config.docker, signal: this.#signal }),
       this.#retrying((error) => error instanceof RegistryFailed),
     );
   }

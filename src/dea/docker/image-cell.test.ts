@@ -15,7 +15,7 @@ describe('a DEA with images', { skip: process.getuid?.() === 0 ? false : 'contai
   before(async () => {
     registry = await ImageRegistry.start();
     await pushGreeter(registry);
-    cell = await TestCell.start();
+    cell = await TestCell.start({ docker: { allows_local_registries: true } });
     await eventually('an advertisement', () => cell.heard.advertisements.length > 0);
   });
   after(async () => await registry[Symbol.asyncDispose]());

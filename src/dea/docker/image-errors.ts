@@ -27,3 +27,10 @@ export class RegistryFailed extends AppError {
     super('registry_failed', message, options);
   }
 }
+
+/** It leads where cells do not ask on behalf of others. */
+export class RegistryForbidden extends AppError {
+  constructor(address: string, options?: ErrorOptions) {
+    super('registry_forbidden', `the registry leads to ${address}, where the cells ask nobody`, options);
+  }
+}

@@ -14,13 +14,15 @@ import { retry } from '#kernel/retry.ts';
 import { DigestMismatch } from '../download.ts';
 import type { ImageLayer, StagedImage } from './image.ts';
 import { ImageInvalid, RegistryFailed } from './image-errors.ts';
+import type { RegistrySettings } from './registry-agent.ts';
 import { Registry, type RegistryLogin } from './registry.ts';
 
 export interface LayerCacheOptions {
   folder: string;
   max_cached_mb: number;
   max_layer_bytes: number;
-  insecure_registries: readonly string[];
+  registries: RegistrySettings;
+  layer_timeout_s: number;
   warden: Pick<WardenClient, 'convertLayer'>;
   clock: Clock;
   log: Log;
@@ -57,8 +59,7 @@ export class LayerCache {
   async acquire(image: StagedImage, login: RegistryLogin | undefined): Promise<string[]> {
     this.hold(image);
     try {
-      const { insecure_registries } = this.#options;
-      const registry = new Registry(image, { login, insecure_registries });
+      const registry = new Registry(image, { login, ...this.#options.registries });
       const layers = distinctLayers(image);
       await Promise.all(layers.map(async (layer) => await this.#have(layer, registry)));
       return layers.map(({ digest }) => join(this.#path(digest), 'layer'));
@@ -138,18 +139,19 @@ export class LayerCache {
     const final = this.#path(layer.digest);
     const partial = `${final}.${randomBytes(4).toString('hex')}.partial`;
     const root = join(partial, 'layer');
+    let broken: unknown;
     try {
       await mkdir(root, { recursive: true });
-      const source = await registry.layer(layer);
+      const late = AbortSignal.timeout(this.#options.layer_timeout_s * 1000);
+      const source = await registry.layer(layer, late);
       const digest = new DigestStream('sha256');
       const tar = decompressed(layer);
-      let broken: unknown;
-      const fed = pipeline(source, digest, tar).catch((error: unknown) => (broken = error));
-      source.once('error', (error) => tar.destroy(new RegistryFailed('the layer broke off', { cause: error })));
+      // Whoever unpacks sees only that the archive has no end; that it is the registry's fault is known here.
+      source.once('error', (error) => (broken = error));
+      const fed = pipeline(source, digest, tar).catch(() => {});
       const limits = { max_bytes: max_layer_bytes, max_entries: MAX_ENTRIES };
       const { bytes } = await unpackTar(tar, root, { ...limits, links: 'kept', owner: 'as said' });
       await fed;
-      if (broken !== undefined) throw new RegistryFailed('the layer broke off', { cause: broken });
       const got = `sha256:${digest.digest}`;
       if (got !== layer.digest) throw new DigestMismatch('layer', layer.digest, got);
       await warden.convertLayer(root);
@@ -157,7 +159,7 @@ export class LayerCache {
       await rename(partial, final);
     } catch (error) {
       await rm(partial, { recursive: true, force: true });
-      throw error;
+      throw broken === undefined ? error : new RegistryFailed('the layer broke off', { cause: broken });
     }
   }
 }

@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
+import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { fetch } from 'undici';
 import { systemClock } from '#kernel/clock.ts';
 import { AppError } from '#kernel/errors.ts';
 import { silentLog } from '#kernel/log.ts';
@@ -14,10 +15,13 @@ import { imageCommand, imagePorts } from './image.ts';
 import { parseImageName } from './image-name.ts';
 import { LayerCache } from './layer-cache.ts';
 import { findImage } from './registry.ts';
+import { agentFor } from './registry-agent.ts';
 
 const OWN = process.arch === 'x64' ? 'amd64' : process.arch;
 const config = { Cmd: ['/bin/server'], Env: ['A=1'], ExposedPorts: { '9000/tcp': {} } };
 const failsWith = (code: string) => (error: unknown) => error instanceof AppError && error.code === code;
+
+const local = { insecure_registries: [], allows_local_registries: true, stall_timeout_s: 30 };
 
 describe('images of a registry', () => {
   let open: ImageRegistry;
@@ -31,14 +35,14 @@ describe('images of a registry', () => {
     await Promise.all([open[Symbol.asyncDispose](), closed[Symbol.asyncDispose]()]);
     await rm(folder, { recursive: true, force: true });
   });
-  const find = async (image: string, login?: typeof REGISTRY_LOGIN) =>
-    await findImage(image, { login, insecure_registries: [] });
+  const find = async (image: string, login?: typeof REGISTRY_LOGIN) => await findImage(image, { login, ...local });
   const cache = async (name: string, max_cached_mb = 10) =>
     await LayerCache.open({
       folder: join(folder, name),
       max_cached_mb,
       max_layer_bytes: 1 << 20,
-      insecure_registries: [],
+      registries: { ...local, stall_timeout_s: 0.5 },
+      layer_timeout_s: 60,
       warden: { convertLayer: async () => {} },
       clock: systemClock,
       log: silentLog,
@@ -124,6 +128,53 @@ describe('images of a registry', () => {
       [],
     );
     await assert.rejects(stat(join(folder, 'spoilt', digestOf(bad.bytes).slice(7))));
+  });
+
+  it('are not asked for on this machine, by name, address or redirect, unless that is allowed', async () => {
+    await open.push('own', 'v1', { layers: [await layer('own')], config });
+    const strict = { ...local, allows_local_registries: false };
+    const own = Object.values(networkInterfaces())
+      .flat()
+      .find((one) => one?.family === 'IPv4' && !one.internal);
+    for (const host of ['127.0.0.1', 'localhost', '[::1]', '0.0.0.0', '169.254.169.254', ...(own ? [own.address] : [])])
+      await assert.rejects(findImage(`${host}:${open.port}/own:v1`, strict), failsWith('registry_forbidden'), host);
+    const named = { ...strict, insecure_registries: [open.host] };
+    assert.deepEqual((await findImage(`${open.host}/own:v1`, named)).config, config);
+
+    const elsewhere = createServer((request, response) => {
+      response.writeHead(307, { location: `http://${open.host}${request.url}` }).end();
+    });
+    await new Promise<void>((resolve) => elsewhere.listen(0, '127.0.0.2', resolve));
+    const host = `registry.example:${(elsewhere.address() as AddressInfo).port}`;
+    const agent = agentFor(host, strict);
+    try {
+      const redirected = fetch(`http://127.0.0.2:${host.split(':')[1]}/v2/`, { dispatcher: agent });
+      await assert.rejects(redirected, (error: Error) => failsWith('registry_forbidden')(error.cause));
+    } finally {
+      elsewhere.close();
+      await agent.close();
+    }
+  });
+
+  it('of which nothing more comes are given up, and asked for again', async () => {
+    const body = gzipSync(await tarOf([{ name: 'file', text: 'slow' }]));
+    await open.push('slow', 'v1', { layers: [{ bytes: body }], config });
+    let asked = 0;
+    const slow = createServer((request, response) => {
+      const isStalled = request.url?.includes(`/blobs/${digestOf(body)}`) && asked++ === 0;
+      if (isStalled) response.writeHead(200, { 'content-length': body.length }).write(body.subarray(0, 10));
+      else response.writeHead(307, { location: `http://${open.host}${request.url}` }).end();
+    });
+    await new Promise<void>((resolve) => slow.listen(0, '127.0.0.1', resolve));
+    try {
+      const image = await find(`127.0.0.1:${(slow.address() as AddressInfo).port}/slow:v1`);
+      const [folder_of_it] = await (await cache('slow')).acquire(image, undefined);
+      assert.equal(await readFile(join(folder_of_it ?? '', 'file'), 'utf8'), 'slow');
+      assert.equal(asked, 2);
+    } finally {
+      slow.closeAllConnections();
+      slow.close();
+    }
   });
 
   it('are unpacked once with owners, hard links and any compression, and evicted when nobody uses them', async () => {

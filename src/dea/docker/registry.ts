@@ -1,13 +1,15 @@
 import { createHash } from 'node:crypto';
 import { isIP } from 'node:net';
 import { Readable } from 'node:stream';
+import { type Agent, fetch, type Response } from 'undici';
 import { z } from 'zod';
 import type { DockerImage } from '#contracts/dea.ts';
 import { describeError } from '#kernel/errors.ts';
 import { DigestMismatch } from '../download.ts';
 import { Digest, ImageConfig, type ImageLayer, type StagedImage } from './image.ts';
-import { ImageInvalid, ImageNotFound, RegistryDenied, RegistryFailed } from './image-errors.ts';
+import { ImageInvalid, ImageNotFound, RegistryDenied, RegistryFailed, RegistryForbidden } from './image-errors.ts';
 import { type ImageName, parseImageName } from './image-name.ts';
+import { agentFor, type RegistrySettings } from './registry-agent.ts';
 
 export interface RegistryLogin {
   username: string;
@@ -54,16 +56,18 @@ export class Registry {
   readonly #name: Pick<ImageName, 'host' | 'repository'>;
   readonly #base: string;
   readonly #login: RegistryLogin | undefined;
+  readonly #agent: Agent;
   #authorization: string | undefined;
 
   constructor(
     name: Pick<ImageName, 'host' | 'repository'>,
-    options: { login?: RegistryLogin | undefined; insecure_registries: readonly string[] },
+    options: { login?: RegistryLogin | undefined } & RegistrySettings,
   ) {
     this.#name = name;
     const isPlain = isLoopback(name.host) || options.insecure_registries.includes(name.host);
     this.#base = `${isPlain ? 'http' : 'https'}://${name.host}/v2/${name.repository}`;
     this.#login = options.login;
+    this.#agent = agentFor(name.host, options);
   }
 
   /** A layer's bytes as they are stored; the reader checks the digest. Errors: ImageNotFound, RegistryDenied, RegistryFailed. */
@@ -133,9 +137,12 @@ export class Registry {
     const late = new AbortController();
     const timer = setTimeout(() => late.abort(), ANSWER_TIMEOUT_MS);
     try {
-      return await fetch(url, { headers, signal: signal ? AbortSignal.any([signal, late.signal]) : late.signal });
+      const both = signal ? AbortSignal.any([signal, late.signal]) : late.signal;
+      return await fetch(url, { headers, signal: both, dispatcher: this.#agent });
     } catch (error) {
       signal?.throwIfAborted();
+      const forbidden = causesOf(error).find((cause) => cause instanceof RegistryForbidden);
+      if (forbidden) throw forbidden;
       throw new RegistryFailed(`the registry ${this.#name.host} cannot be reached for ${what}: ${shortly(error)}`, {
         cause: error,
       });
@@ -185,7 +192,7 @@ const OWN_ARCHITECTURE = ARCHITECTURES[process.arch] ?? process.arch;
 /** Finds an image by its name. Errors: as Registry.image, and ImageInvalid for what is no name. */
 export async function findImage(
   image: string,
-  options: { login?: RegistryLogin | undefined; insecure_registries: readonly string[]; signal?: AbortSignal },
+  options: { login?: RegistryLogin | undefined; signal?: AbortSignal } & RegistrySettings,
 ): Promise<StagedImage> {
   const name = parseImageName(image);
   return await new Registry(name, options).image(name.reference, options.signal);
@@ -239,6 +246,10 @@ const sha256 = (bytes: Buffer): string => `sha256:${createHash('sha256').update(
 function checkDigest(what: string, expected: string, bytes: Buffer): void {
   const got = sha256(bytes);
   if (got !== expected) throw new DigestMismatch(what, expected, got);
+}
+
+function causesOf(error: unknown): unknown[] {
+  return error instanceof Error ? [error, ...causesOf(error.cause)] : [error];
 }
 
 /** The last cause says it: "connect ECONNREFUSED 127.0.0.1:5000". */
