@@ -81,7 +81,8 @@ export function registerDropletEndpoints(server: FastifyInstance, deps: Deps): v
         .values({
           guid,
           app_guid: app.guid,
-          package_guid: null,
+          // Who may pull an image is known from there.
+          package_guid: source?.lifecycle_type === 'docker' ? source.package_guid : null,
           build_guid: null,
           state: source ? 'STAGED' : 'AWAITING_UPLOAD',
           error: null,

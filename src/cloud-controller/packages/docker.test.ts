@@ -50,6 +50,16 @@ describe('apps of docker images', () => {
     });
     assert.equal((await cc.stage(copy.guid)).at('state'), 'STAGED');
     assert.equal(dea.staged.at(-1)?.docker?.password, PASSWORD);
+    const droplet = (await cc.admin.get(`/v3/packages/${copy.guid}/droplets`)).string('resources.0.guid');
+    const other = await cc.applyManifest(image('copied'));
+    const copied = await cc.admin.post(`/v3/droplets?source_guid=${droplet}`, {
+      relationships: { app: { data: { guid: other } } },
+    });
+    await cc.admin.patch(`/v3/apps/${other}/relationships/current_droplet`, { data: { guid: copied.guid } });
+    await cc.admin.post(`/v3/apps/${other}/actions/start`);
+    await eventually('the copy is started with the login', () =>
+      dea.started.some((start) => start.app === other && start.docker?.password === PASSWORD),
+    );
     const { pool } = cc.cc.database;
     const tables = await pool.query<{ name: string }>(
       "select table_name as name from information_schema.tables where table_schema = 'public' and table_type = 'BASE TABLE'",
