@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { currentRequest, forRequest, ownWork } from './request-scope.ts';
 
 /**
  * Time as a dependency. `now` is the wall clock in ms since the epoch; `monotonic` only ever grows (ms) and is what
@@ -11,7 +12,8 @@ export interface Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
   /**
    * Calls `work` every `ms`; a call that is still running when the next is due is not overlapped. What `work` throws is nobody's
-   * to catch and ends the process: it handles what it expects itself.
+   * to catch and ends the process: it handles what it expects itself. Begun for a request, all of it is that request's; otherwise
+   * each call is work of our own, with an id of its own.
    */
   every(ms: number, work: () => void | Promise<void>): Disposable;
 }
@@ -24,12 +26,13 @@ export const systemClock: Clock = {
   },
   every: (ms, work) => {
     let isRunning = false;
+    const begunFor = currentRequest();
     const timer = setInterval(() => {
       if (isRunning) return;
       isRunning = true;
       void (async () => {
         try {
-          await work();
+          await forRequest(begunFor ?? ownWork(), work);
         } finally {
           isRunning = false;
         }

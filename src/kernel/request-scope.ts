@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { randomUUID } from 'node:crypto';
 
 /** What is carried through all that one request causes, from component to component. */
 export interface RequestScope {
@@ -21,6 +22,11 @@ const scopes = new AsyncLocalStorage<RequestScope>();
 /** The request that the running code works for; undefined for work that the platform does by itself. */
 export function currentRequest(): RequestScope | undefined {
   return scopes.getStore();
+}
+
+/** For what the platform does by itself, so that it can be followed from line to line and component to component as a request can. */
+export function ownWork(): RequestScope {
+  return { request_id: `own-${randomUUID()}` };
 }
 
 /** Runs work, and all that it begins, for a request; with undefined for none. */

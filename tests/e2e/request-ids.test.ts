@@ -77,4 +77,13 @@ describe('a request id', () => {
     const failed = await eventually('the job failed', () => lines(job).find(({ msg }) => msg === 'job failed'));
     assert.ok(failed.request_id?.startsWith(idOf(answer.headers)), JSON.stringify(failed));
   });
+
+  it('or an id of our own work, is in every line that any component wrote', () => {
+    const all = lines('"component"');
+    const components = new Set(all.map(({ component }) => component));
+    for (const name of ['cloud-controller', 'router', 'dea', 'warden', 'uaa', 'loggregator', 'collector'])
+      assert.ok(components.has(name), `${name} is not among ${[...components].join(', ')}`);
+    const lost = all.filter(({ request_id }) => !/^[\w:-]{36,}$/.test(request_id ?? ''));
+    assert.deepEqual(lost, []);
+  });
 });
