@@ -235,7 +235,7 @@ function deaConfig({ plan, certificates, nats_url }: ConfigInputs, index: number
   };
 }
 
-function wardenConfig({ plan }: ConfigInputs): object {
+function wardenConfig({ plan, nats_url }: ConfigInputs): object {
   const { settings, home } = plan;
   return {
     name: settings.name,
@@ -247,6 +247,10 @@ function wardenConfig({ plan }: ConfigInputs): object {
     uid_pool: { start: settings.uid_start },
     host_port_pool: settings.host_ports,
     disk_store: { size_mb: settings.disk_mb },
+    reports: {
+      nats_servers: [nats_url],
+      status: { host: '127.0.0.1', port: 0, credentials: statusLogin(plan) },
+    },
     ...(existsSync(HOST_CA_BUNDLE) && { trusted_ca_file: HOST_CA_BUNDLE }),
     log_level: settings.log_level,
   };

@@ -6,8 +6,8 @@ import { WardenConfig } from './config.ts';
 
 test('the example configuration is what the schema takes, and says the defaults', () => {
   const example = loadConfig(WardenConfig, join(import.meta.dirname, '../../config/warden.example.yml'));
-  const { socket_path, depot, stacks } = example;
-  assert.deepEqual(WardenConfig.parse({ socket_path, depot, stacks }), example);
+  const { socket_path, depot, stacks, reports } = example;
+  assert.deepEqual(WardenConfig.parse({ socket_path, depot, stacks, reports }), example);
 });
 
 test('a configuration that makes no sense is refused by the name of its key', () => {

@@ -75,6 +75,19 @@ export const WardenConfig = z
       .positive()
       .default(16)
       .describe("of each job's output, the newest; what lies before it is given back to the disk"),
+    reports: z
+      .strictObject({
+        nats_servers: z.array(z.string()).min(1).describe('where the collector hears of it'),
+        status: z.strictObject({
+          host: z.string().default('127.0.0.1'),
+          port: z.number().int().min(0).max(65_535).default(0),
+          credentials: z.strictObject({ user: z.string().min(1), password: z.string().min(1) }),
+        }),
+        index: z.number().int().min(0).default(0),
+        version: z.string().default('0.1.0'),
+      })
+      .optional()
+      .describe('healthz, varz and metrics for the collector; absent: it says nothing to anybody but its DEA'),
     log_level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
   })
   .refine((c) => c.host_port_pool.first <= c.host_port_pool.last, 'host_port_pool.first must not be above last');

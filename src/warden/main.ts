@@ -17,7 +17,10 @@ export async function start(config: WardenConfig, context: ComponentContext): Pr
   mkdirSync(config.depot, { recursive: true, mode: 0o711 });
   const backend =
     config.backend === 'crun' ? await openCrun(config, context, stack) : await openProcess(config, context, stack);
-  const server = createApi(backend, context.log);
+  const { reports } = config;
+  const { log } = context;
+  const status = reports && stack.use(await (await import('./status.ts')).serveStatus({ reports, backend, log }));
+  const server = createApi(backend, log);
   rmSync(config.socket_path, { force: true });
   const mask = process.umask(0o177);
   server.listen(config.socket_path);
@@ -33,7 +36,7 @@ export async function start(config: WardenConfig, context: ComponentContext): Pr
   });
   const owned = stack.move();
   return {
-    addresses: { api: config.socket_path },
+    addresses: { api: config.socket_path, ...(status && { status: status.address }) },
     [Symbol.asyncDispose]: async () => await owned.disposeAsync(),
   };
 }

@@ -5,6 +5,7 @@ import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { parse } from 'yaml';
+import { basicAuthHeader } from '#http/basic-auth.ts';
 import { eventually } from '#testing/eventually.ts';
 import { hasPrometheus, TestPrometheus } from '#testing/prometheus.ts';
 import { TestPlatform } from './platform.ts';
@@ -61,12 +62,11 @@ describe('dashboards and alerts', { skip: hasPrometheus ? false : 'prometheus is
   let platform: TestPlatform;
   let prometheus: TestPrometheus;
   let folder: string | undefined;
+  let collector: { listen: { port: number }; login: { user: string; password: string } };
   before(async () => {
     platform = await TestPlatform.start();
-    const { listen, login } = parse(readFileSync(join(platform.home, 'config/collector.yml'), 'utf8')) as {
-      listen: { port: number };
-      login: { user: string; password: string };
-    };
+    collector = parse(readFileSync(join(platform.home, 'config/collector.yml'), 'utf8')) as typeof collector;
+    const { listen, login } = collector;
     prometheus = await TestPrometheus.start({ target: `127.0.0.1:${listen.port}`, login, rules });
     folder = await platform.folder({ Procfile: 'web: python3 server.py\n', 'server.py': server });
     await platform.mustCf(['push', APP, '-m', '64M', '-b', 'binary_buildpack'], { cwd: folder });
@@ -92,6 +92,28 @@ describe('dashboards and alerts', { skip: hasPrometheus ? false : 'prometheus is
       assert.equal(new Set(panels.map(({ id }) => id)).size, panels.length, title);
       assert.deepEqual(templating.list[0]?.name, 'datasource', title);
     }
+  });
+
+  it('have figures of every component: each is announced, healthy and measured', async () => {
+    interface Shown {
+      type: string;
+      healthy: boolean | null;
+      memory_bytes: number | null;
+    }
+    const authorization = basicAuthHeader(collector.login);
+    const types = 'Brokers CloudController Collector DEA HM9000 Loggregator Router SSHProxy UAA Warden'.split(' ');
+    let shown: Shown[] = [];
+    await eventually('all of them', async () => {
+      const answer = await fetch(`http://127.0.0.1:${collector.listen.port}/components`, {
+        headers: { authorization },
+      });
+      shown = (await answer.json()) as Shown[];
+      return types.every((type) =>
+        shown.some((one) => one.type === type && one.healthy === true && (one.memory_bytes ?? 0) > 1e6),
+      );
+    }).catch((error: unknown) => {
+      throw new Error(JSON.stringify(shown), { cause: error });
+    });
   });
 
   it('name only metrics that a running platform has', async () => {
