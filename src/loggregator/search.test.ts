@@ -106,5 +106,15 @@ describe('a search', () => {
     const filter = buildFilter(Chunk.encode(ids.slice(0, 1000).map((id, n) => line(n, id))));
     const others = ids.slice(1000, 2000).filter((id) => new TextSearch({ q: id }).mayHold(filter));
     assert.ok(others.length < 50, String(others.length));
+    // Each word of these is everywhere, and they never meet like that.
+    const lines = ['GET /items took 5 ms', 'status of the timeout', 'items: status is ok'];
+    const prose = buildFilter(Chunk.encode(lines.map((text, n) => line(n, text))));
+    const may = (q: string): boolean => new TextSearch({ q }).mayHold(prose);
+    for (const q of ['tus of the tim', 'status is', ': Status i', '/items to', 'items', 'e timeout'])
+      assert.ok(may(q), q);
+    for (const q of ['timeout items status', 'items status', 'status the', 'items took 5 ms status'])
+      assert.ok(!may(q), q);
+    // Every run of three is there in text full of ids, and few of those of five letters, or of seven with a digit.
+    for (const q of ['deadbeefcafe', 'xdeadbx', '0d1e2a3d4']) assert.ok(!new TextSearch({ q }).mayHold(filter), q);
   });
 });

@@ -1,14 +1,19 @@
 import type { Chunk } from './chunk.ts';
 
 /**
- * What a block's text may hold, in two Bloom filters, so that a search opens only blocks that can matter. One has the runs of
- * three letters or digits, which any search has; in text full of random ids it soon has them all. The other has whole words with
- * a digit in them, which is what ids are made of. Letters count in lower case; bytes beyond ASCII are left out.
- * Layout: u32 bytes of the first filter, the first, the second; the size of each is a power of two.
+ * What a block's text may hold, in three Bloom filters, so that a search opens only blocks that can matter. One has the runs of
+ * three letters or digits, which any search has; in text full of random ids it soon has them all. One has whole words with
+ * a digit in them, which is what ids are made of. One has longer runs, five letters or seven with a digit, which most parts of ids
+ * and words have, and the seams of words: the last letters of one, what is between, and the first letters of the next, so that words
+ * which every block has are not sought where they do not meet. Letters count in lower case; bytes beyond ASCII are between words.
+ * Layout: u32 bytes of the first with the highest bit set, u32 bytes of the second, the first, the second, the third; the size of each
+ * is a power of two. Blocks of before there was a third: u32 bytes of the first, the first, the second.
  */
 const MIN_BITS = 1 << 9;
 const MAX_GRAM_BITS = 1 << 16;
 const MAX_WORD_BITS = 1 << 17;
+const MAX_FAR_BITS = 1 << 16;
+const HAS_THIRD = 0x8000_0000;
 const MIN_WORD_LENGTH = 4;
 const BITS_PER_MARK = 5;
 
@@ -25,52 +30,102 @@ const GRAMS = 37 * 37 * 37;
 export interface FilterQuery {
   grams: readonly number[];
   words: readonly number[];
+  far: readonly number[];
+}
+
+/** Numbers as they come, some of them again and again. */
+class Numbers {
+  #values = new Int32Array(1024);
+  #count = 0;
+
+  add(value: number): void {
+    if (this.#count === this.#values.length) {
+      const larger = new Int32Array(this.#values.length * 2);
+      larger.set(this.#values);
+      this.#values = larger;
+    }
+    this.#values[this.#count++] = value;
+  }
+
+  all(): Int32Array {
+    return this.#values.subarray(0, this.#count);
+  }
 }
 
 /** Collects the marks of text, byte by byte. */
 class Marks {
   readonly grams = new Uint8Array(GRAMS);
-  words = new Uint32Array(1024);
-  wordCount = 0;
+  readonly words = new Numbers();
+  /** Of seams and of runs that are longer than three; numbers for a needle, bits at once for a block, which has very many. */
+  readonly far: Numbers | Uint8Array;
+
+  constructor(far: Numbers | Uint8Array) {
+    this.far = far;
+  }
 
   /** Words at the edges of the text count only if it is known to begin and end there. */
   scan(text: Uint8Array, areEdgesWhole: boolean): void {
+    // The last three letters or digits of the word that is read; also all of a word that is shorter.
     let gram = 0;
     let run = 0;
     let hash = 0;
-    let hasDigit = false;
+    let lastDigit = -1;
     let isWhole = areEdgesWhole;
+    // The gram at the end of the word before, or 0, and what came after it.
+    let tail = 0;
+    let between = 0;
+    // The last five, and the two before those, in six bits each.
+    let five = 0;
+    let older = 0;
     for (let at = 0; at < text.length; at++) {
-      const symbol = CLASS[text[at] ?? 0] ?? 0;
-      if (symbol === 0) {
-        if (hasDigit && run >= MIN_WORD_LENGTH && isWhole) this.#word(hash);
+      const byte = text[at] ?? 0;
+      const symbol = CLASS[byte] ?? 0;
+      if (symbol !== 0) {
+        if (symbol <= LAST_DIGIT) lastDigit = at;
+        hash = (Math.imul(hash, 31) + symbol) | 0;
+        gram = (gram * 37 + symbol) % GRAMS;
+        older = ((older << 6) | (five >>> 24)) & 0xfff;
+        five = ((five << 6) | symbol) & 0x3fffffff;
+        run += 1;
+        if (run < 3) continue;
+        this.grams[gram] = 1;
+        if (run === 3 && tail !== 0 && lastDigit <= at - 3) this.#far(seamOf(tail, between, gram));
+        else if (run >= 7 && lastDigit > at - 7) this.#far(seamOf(7, older, five));
+        if (run >= 5 && lastDigit <= at - 5) this.#far(seamOf(5, 0, five));
+        continue;
+      }
+      if (run > 0) {
+        const isPlain = lastDigit < at - Math.min(run, 3);
+        if (lastDigit >= at - run && run >= MIN_WORD_LENGTH && isWhole) this.words.add(hash);
+        if (run < 3 && tail !== 0 && isPlain) this.#far(seamOf(tail, between, gram));
+        // Ids would make too many seams, and none of use.
+        tail = isPlain && (isWhole || run >= 3) ? gram : 0;
+        between = 0;
         gram = 0;
         run = 0;
         hash = 0;
-        hasDigit = false;
-        isWhole = true;
-        continue;
       }
-      if (symbol <= LAST_DIGIT) hasDigit = true;
-      hash = (Math.imul(hash, 31) + symbol) | 0;
-      gram = (gram * 37 + symbol) % GRAMS;
-      if (++run >= 3) this.grams[gram] = 1;
+      isWhole = true;
+      between = (Math.imul(between, 31) + byte + 1) | 0;
     }
-    if (hasDigit && run >= MIN_WORD_LENGTH && isWhole && areEdgesWhole) this.#word(hash);
+    if (run === 0 || !areEdgesWhole) return;
+    const end = text.length;
+    if (lastDigit >= end - run && run >= MIN_WORD_LENGTH && isWhole) this.words.add(hash);
+    if (run < 3 && tail !== 0 && lastDigit < end - run) this.#far(seamOf(tail, between, gram));
   }
 
-  #word(hash: number): void {
-    if (this.wordCount === this.words.length) {
-      const larger = new Uint32Array(this.words.length * 2);
-      larger.set(this.words);
-      this.words = larger;
-    }
-    this.words[this.wordCount++] = hash;
+  #far(mark: number): void {
+    if (this.far instanceof Numbers) this.far.add(mark);
+    else set(this.far, mark);
   }
 }
 
+const seamOf = (tail: number, between: number, head: number): number =>
+  (Math.imul(Math.imul(tail, 0x01000193) ^ between, 0x01000193) ^ head) | 0;
+
 export function buildFilter(chunk: Chunk): Buffer {
-  const marks = new Marks();
+  const far = new Uint8Array(MAX_FAR_BITS / 8);
+  const marks = new Marks(far);
   // Payloads follow each other without a gap; scanned one by one, their edges are edges of words.
   for (let at = 0; at < chunk.count; at++) marks.scan(chunk.payloadAt(at), true);
   for (const { tags } of chunk.origins) {
@@ -79,27 +134,38 @@ export function buildFilter(chunk: Chunk): Buffer {
   const grams = new Uint8Array(MAX_GRAM_BITS / 8);
   for (let gram = 0; gram < GRAMS; gram++) if (marks.grams[gram]) set(grams, gram);
   const words = new Uint8Array(MAX_WORD_BITS / 8);
-  for (let at = 0; at < marks.wordCount; at++) set(words, marks.words[at] ?? 0);
-  const parts = [shrunk(grams), shrunk(words)];
-  const head = Buffer.alloc(4);
-  head.writeUInt32LE(parts[0]?.length ?? 0, 0);
+  for (const word of marks.words.all()) set(words, word);
+  const parts = [shrunk(grams), shrunk(words), shrunk(far)];
+  const head = Buffer.alloc(8);
+  head.writeUInt32LE(((parts[0]?.length ?? 0) | HAS_THIRD) >>> 0, 0);
+  head.writeUInt32LE(parts[1]?.length ?? 0, 4);
   return Buffer.concat([head, ...parts]);
 }
 
 /** `isWhole`: the needle is known to begin and end where words do, as an id does. */
 export function filterQuery(needle: string, isWhole: boolean): FilterQuery {
-  const marks = new Marks();
+  const far = new Numbers();
+  const marks = new Marks(far);
   marks.scan(Buffer.from(needle), isWhole);
   const grams: number[] = [];
   for (let gram = 0; gram < GRAMS; gram++) if (marks.grams[gram]) grams.push(gram);
-  return { grams, words: [...marks.words.subarray(0, marks.wordCount)] };
+  return { grams, words: [...marks.words.all()], far: [...far.all()] };
 }
 
 export function mayHold(filter: Buffer, query: FilterQuery): boolean {
-  const gramBytes = filter.readUInt32LE(0);
-  const grams = filter.subarray(4, 4 + gramBytes);
-  const words = filter.subarray(4 + gramBytes);
-  return query.words.every((word) => has(words, word)) && query.grams.every((gram) => has(grams, gram));
+  const head = filter.readUInt32LE(0);
+  const hasThird = (head & HAS_THIRD) !== 0;
+  const gramsAt = hasThird ? 8 : 4;
+  const wordsAt = gramsAt + (head & ~HAS_THIRD);
+  const farAt = hasThird ? wordsAt + filter.readUInt32LE(4) : filter.length;
+  const grams = filter.subarray(gramsAt, wordsAt);
+  const words = filter.subarray(wordsAt, farAt);
+  const far = filter.subarray(farAt);
+  return (
+    query.words.every((word) => has(words, word)) &&
+    (!hasThird || query.far.every((mark) => has(far, mark))) &&
+    query.grams.every((gram) => has(grams, gram))
+  );
 }
 
 /** Folded in half for as long as one bit in so many is set at most: a filter of sparse text need not be as large. */
