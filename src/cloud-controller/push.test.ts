@@ -37,6 +37,10 @@ describe('cf push, as the public CLI speaks it', () => {
       return found.each('state').join() === 'RUNNING,RUNNING' && found;
     });
     assert.deepEqual(stats.each('index'), [0, 1]);
+    await eventually('usage is shown', async () => {
+      const found = await cc.admin.get(`/v3/processes/${app}/stats`);
+      return found.at('resources.0.usage.cpu') === 0.25 && found.at('resources.0.usage.cpu_entitlement') === 0.5;
+    });
     assert.deepEqual(stats.each('mem_quota'), [64 * 1024 * 1024, 64 * 1024 * 1024]);
     const [message] = dea.started;
     assert.equal(message?.start_command, 'run-web');

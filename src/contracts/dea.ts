@@ -57,6 +57,10 @@ export type HeartbeatInstance = z.infer<typeof HeartbeatInstance>;
 
 export const InstanceUsage = z.object({
   cpu: z.number().describe('fraction of one core over the last interval'),
+  cpu_entitlement: z
+    .number()
+    .optional()
+    .describe("`cpu` by the part of the machine's cores that its memory entitles it to"),
   mem: z.number().describe('bytes'),
   disk: z.number().describe('bytes'),
   log_rate: z.number().describe('bytes per second'),

@@ -242,6 +242,7 @@ describe('a DEA', { skip: process.getuid?.() === 0 ? false : 'containers need ro
     });
     assert.equal(found.dea, cell.id);
     assert.ok((found.instances[0]?.usage?.mem ?? 0) > 1_000_000);
+    assert.equal(typeof found.instances[0]?.usage?.cpu_entitlement, 'number');
     await eventually('usage is said to all', () => cell.heard.usage.has(start.instance));
     await eventually('gauges in its log', () =>
       cell.heard.envelopes.some(

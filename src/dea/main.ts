@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { mkdir } from 'node:fs/promises';
 import { Bus } from '#bus/bus.ts';
 import { LogEmitter } from '#bus/log-emitter.ts';
@@ -48,8 +49,9 @@ export async function start(config: DeaConfig, { log, clock }: ComponentContext)
   const held = (): Cell['instances'] => cell.instances;
   const discovery = stack.use(new Discovery({ dea: dea.id, base_dir, bus, warden, clock, log, instances: held }));
   const shared = { warden, clock, log, emitter };
+  const entitling = { memory_mb: capacity.total.memory_mb, cores: availableParallelism() };
   const usage: ConstructorParameters<typeof Cell>[0]['usage'] = (instances) =>
-    new UsageSampler({ ...shared, instances, stats_s: intervals.stats_s });
+    new UsageSampler({ ...shared, ...entitling, instances, stats_s: intervals.stats_s });
   const bindings = new ServiceBindings(config);
   await bindings.sweep(snapshot.instances.map(({ start }) => start.instance));
   const identities = await openIdentities({ config, clock, log, instances: held, known: snapshot.instances });

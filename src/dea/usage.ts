@@ -14,14 +14,24 @@ interface Sample {
 const ASK_AT_ONCE = 8;
 const MB = 1024 * 1024;
 
+interface UsageNeeds {
+  warden: WardenClient;
+  clock: Clock;
+  log: Log;
+  instances: () => Instance[];
+  /** All that this DEA may give away, and the cores that go with it. */
+  memory_mb: number;
+  cores: number;
+}
+
 /** Measures what instances use, at intervals, for beats and as gauges in their logs. Names and units as Diego's. */
 export class UsageSampler implements Disposable {
-  readonly #need: { warden: WardenClient; clock: Clock; log: Log; instances: () => Instance[] };
+  readonly #need: UsageNeeds;
   readonly #samples = new Map<string, Sample>();
   readonly #usage = new Map<string, InstanceUsage>();
   readonly #timer: Disposable;
 
-  constructor(need: { warden: WardenClient; clock: Clock; log: Log; instances: () => Instance[]; stats_s: number }) {
+  constructor(need: UsageNeeds & { stats_s: number }) {
     this.#need = need;
     this.#timer = need.clock.every(need.stats_s * 1000, async () => await this.sample());
   }
@@ -58,8 +68,11 @@ export class UsageSampler implements Disposable {
         last && interval_ms > 0 ? Math.max(0, ((now.log_bytes - last.log_bytes) * 1000) / interval_ms) : 0;
       const mem = info.memory_stat.rss > 0 ? info.memory_stat.rss : info.memory_stat.usage;
       const disk = info.disk_stat.bytes_used;
+      const { memory_mb, cores } = this.#need;
+      const cpu_entitlement = cpu / ((start.limits.mem / memory_mb) * cores);
       this.#usage.set(start.instance, {
         cpu,
+        cpu_entitlement,
         mem,
         disk,
         log_rate,
@@ -67,6 +80,7 @@ export class UsageSampler implements Disposable {
       });
       instance.log.gauge({
         cpu: { unit: 'percentage', value: cpu * 100 },
+        cpu_entitlement: { unit: 'percentage', value: cpu_entitlement * 100 },
         memory: { unit: 'bytes', value: mem },
         disk: { unit: 'bytes', value: disk },
         memory_quota: { unit: 'bytes', value: start.limits.mem * MB },

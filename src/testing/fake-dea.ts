@@ -138,7 +138,10 @@ export class FakeDea implements AsyncDisposable {
     this.#bus.publish(deaUsage, {
       dea: this.id,
       usage: Object.fromEntries(
-        droplets.map(({ instance }) => [instance, { cpu: 0.25, mem: 1024, disk: 2048, log_rate: 0, time }]),
+        droplets.map(({ instance }) => [
+          instance,
+          { cpu: 0.25, cpu_entitlement: 0.5, mem: 1024, disk: 2048, log_rate: 0, time },
+        ]),
       ),
     });
   }

@@ -26,6 +26,12 @@ describe('placement', () => {
     ['takes what just fits', [dea('a')], { memory_mb: 1000, disk_mb: 1000 }, { dea: 'a' }],
     ['spares DEAs that have the app', [dea('a', { app_id_to_count: { p: 1 } }), dea('b')], {}, { dea: 'b' }],
     [
+      'counts none of those that are told to go',
+      [dea('a', { app_id_to_count: { p: 2 }, available_memory: 900 }), dea('b', { app_id_to_count: { p: 1 } })],
+      { leaving: new Map([['a', 2]]) },
+      { dea: 'a' },
+    ],
+    [
       'takes DEAs of the isolation segment alone',
       [dea('a'), dea('b', { isolation_segment: 'Payments' }), dea('c', { isolation_segment: 'x' })],
       { isolation_segment: 'payments' },

@@ -23,6 +23,8 @@ export interface Demand {
   disk_mb: number;
   /** What it needs may be given by then to others, as long as it is there at all. */
   waits_for_room?: boolean;
+  /** By DEA: those of the process that were told to go, which adverts still count. */
+  leaving?: ReadonlyMap<string, number>;
 }
 
 export type Placement = { dea: string } | { refused: string };
@@ -45,7 +47,8 @@ export function place(candidates: readonly Candidate[], demand: Demand, random: 
   if (withDisk.length === 0) return { refused: 'insufficient resources: disk' };
   const fitting = withDisk.filter((dea) => memoryOf(dea) >= demand.memory_mb);
   if (fitting.length === 0) return { refused: 'insufficient resources: memory' };
-  const count = (dea: Candidate): number => dea.app_id_to_count[demand.droplet] ?? 0;
+  const count = (dea: Candidate): number =>
+    Math.max(0, (dea.app_id_to_count[demand.droplet] ?? 0) - (demand.leaving?.get(dea.id) ?? 0));
   const zones = new Map<string, number>();
   for (const dea of fitting) zones.set(dea.zone, (zones.get(dea.zone) ?? 0) + count(dea));
   const fewestInZone = Math.min(...zones.values());

@@ -122,7 +122,7 @@ function presentStat(
       ? {
           time: usage.time,
           cpu: usage.cpu,
-          cpu_entitlement: null,
+          cpu_entitlement: usage.cpu_entitlement ?? null,
           mem: Math.round(usage.mem),
           disk: Math.round(usage.disk),
           log_rate: Math.round(usage.log_rate),

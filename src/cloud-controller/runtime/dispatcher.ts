@@ -226,6 +226,7 @@ export class Dispatcher implements AsyncDisposable {
       droplet: process.guid,
       stack: facts.stack,
       isolation_segment: as.isolation_segment ?? undefined,
+      leaving: tracker.leaving(process),
       memory_mb: as.memory_in_mb,
       disk_mb: as.disk_in_mb,
     };

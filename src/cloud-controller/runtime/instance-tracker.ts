@@ -180,6 +180,14 @@ export class InstanceTracker {
     return found;
   }
 
+  /** By DEA, the instances of versions that are no more: they were told to stop. */
+  leaving(process: { guid: string; version: string }): Map<string, number> {
+    const counts = new Map<string, number>();
+    for (const { dea, version } of this.instancesOf(process.guid))
+      if (version !== process.version) counts.set(dea, (counts.get(dea) ?? 0) + 1);
+    return counts;
+  }
+
   /** The state of each desired index, for stats. */
   indexStates(process: TrackedProcess): IndexState[] {
     const states: IndexState[] = Array.from({ length: process.instances }, (_, index) =>
