@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import {
   chmod,
@@ -18,6 +19,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { describe, it } from 'node:test';
+import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { pack, type Header } from 'tar-stream';
 import { digestFile, DigestStream } from './digest.ts';
@@ -27,6 +29,7 @@ import { packZip, zipSourcesOf, type ZipSource } from './pack-zip.ts';
 import { unpackTarGz } from './unpack-tar.ts';
 import { listZip, unpackZip } from './unpack-zip.ts';
 
+const run = promisify(execFile);
 const roomy = { max_bytes: 1 << 24, max_entries: 1000, links: 'inside' as const };
 
 class Folder implements AsyncDisposable {
@@ -145,6 +148,15 @@ describe('a zip', () => {
     );
   });
 
+  it('is read by unzip, links and modes as well', async () => {
+    await using folder = await Folder.make();
+    const tree = await sampleTree(folder);
+    await packZip(await zipSourcesOf(tree), folder.at('a.zip'));
+    // Its own status 1 would be a warning: none is wanted.
+    await run('unzip', ['-q', folder.at('a.zip'), '-d', folder.at('out')], { env: { LC_ALL: 'C.UTF-8' } });
+    await assertSampleTree(folder.at('out'));
+  });
+
   it('has the same bytes for the same tree', async () => {
     await using folder = await Folder.make();
     const tree = await sampleTree(folder);
@@ -185,6 +197,7 @@ describe('a zip', () => {
     await packZip([...small, big], folder.at('a.zip'));
     const listed = await listZip(folder.at('a.zip'));
     assert.deepEqual([listed.length, listed[65_999]?.path, listed[66_000]?.size], [66_001, 'd9/f65999/', 3 << 20]);
+    await run('unzip', ['-tqq', folder.at('a.zip')]);
     await packZip([big], folder.at('b.zip'));
     await unpackZip(folder.at('b.zip'), folder.at('out'), roomy);
     assert.deepEqual(await readFile(folder.at('out/big')), await readFile(folder.at('big')));
