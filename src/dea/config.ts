@@ -51,7 +51,7 @@ export const DeaConfig = z
           .number()
           .int()
           .min(2)
-          .default(64)
+          .default(4)
           .describe('below what instances get, so that builds wait for apps'),
         io_weight: z
           .number()

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync, renameSync, statSync } from 'node:fs';
+import { setPriority } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '#kernel/errors.ts';
@@ -15,6 +16,8 @@ export interface ChildSpec {
   env?: Record<string, string>;
   uid?: number;
   gid?: number;
+  /** How far it steps back for others, as nice(1) has it. */
+  nice?: number;
   stop_signal: NodeJS.Signals;
   /** Asked again and again after the start, with the process's id, until true. */
   isReady: (pid: number) => Promise<boolean>;
@@ -149,6 +152,7 @@ export class Supervisor {
         if (child.isWanted) this.#spawn(child);
       }, delay);
     };
+    if (spec.nice !== undefined && running.pid !== undefined) setPriority(running.pid, spec.nice);
     running.once('error', (error) => ended({ error: error.message }));
     running.once('exit', (exit_status, signal) => ended({ exit_status, signal }));
   }

@@ -161,7 +161,11 @@ async function startRoles(plan: PlatformPlan, supervisor: Supervisor): Promise<v
       await Promise.all(
         deas.map(
           async (name, index) =>
-            await supervisor.start(roleSpec(plan, name, ['dea'], index === 0 ? config : join(config, name))),
+            await supervisor.start({
+              ...roleSpec(plan, name, ['dea'], index === 0 ? config : join(config, name)),
+              // It packs, unpacks and hashes while the router serves.
+              nice: 5,
+            }),
         ),
       );
     }),

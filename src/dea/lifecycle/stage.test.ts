@@ -156,7 +156,7 @@ describe('the lifecycle in the container', () => {
     await using stage = await Stage.make();
     await writeFile(stage.at('app/run'), 'x');
     assert.equal(stage.run('pack', '{"start_command":"a b"}\n').status, 0);
-    await assert.rejects(access(stage.at('cache.tgz')));
+    await assert.rejects(access(stage.at('cache.packed')));
     const listed = execFileSync('tar', ['-tvzf', stage.at('droplet.tgz'), '--numeric-owner'], { encoding: 'utf8' });
     const names = listed
       .trim()
@@ -172,6 +172,6 @@ describe('the lifecycle in the container', () => {
     await mkdir(stage.at('cache'));
     await writeFile(stage.at('cache/kept'), 'x');
     assert.equal(stage.run('pack', '').status, 0);
-    await access(stage.at('cache.tgz'));
+    await access(stage.at('cache.packed'));
   });
 });

@@ -7,7 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import { tarStream } from '#archive/pack-tar.ts';
 import { readTar, readTarFiles } from '#archive/read-tar.ts';
 import { DigestStream } from '#archive/digest.ts';
-import { unpackTarGz } from '#archive/unpack-tar.ts';
+import { unpackCache } from './unpack-cache.ts';
 import { unpackZip } from '#archive/unpack-zip.ts';
 import type { StagingBuildpack, StagingMessage } from '#contracts/staging.ts';
 import type { CreateRequest } from '#contracts/warden.ts';
@@ -149,7 +149,7 @@ export class Build {
       const limits = { max_bytes: this.#disk_bytes, max_entries: this.#need.config.staging.max_package_entries };
       const options = { what: 'build artifacts cache', signal: this.#signal };
       const { bytes } = await download(cache_download_uri, options, async (body) => {
-        return await unpackTarGz(body, folder, { ...limits, links: 'kept' });
+        return await unpackCache(body, folder, { ...limits, links: 'kept' });
       });
       say(`Downloaded build artifacts cache (${byteSize(bytes)})`);
       return folder;
@@ -276,7 +276,7 @@ export class Build {
   async #uploadCache(uri: string): Promise<void> {
     const { say, log } = this.#need;
     try {
-      const cache = await this.#copyFile('/tmp/cache.tgz');
+      const cache = await this.#copyFile('/tmp/cache.packed');
       say('Uploading build artifacts cache...');
       await this.#put(uri, cache.path, 'build artifacts cache');
       say(`Uploaded build artifacts cache (${byteSize(cache.size)})`);
