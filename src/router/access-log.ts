@@ -56,7 +56,7 @@ export class AccessLog implements AsyncDisposable {
       appLog !== undefined && endpoint !== undefined && endpoint.app !== '' && appLog.mayTake(endpoint.app);
     if (this.#fd === undefined && !isForApp) return;
     const line = this.lineOf(exchange);
-    if (isForApp) appLog.add(endpoint, line);
+    if (isForApp) appLog.add(endpoint, line, exchange);
     if (this.#fd === undefined) return;
     if (this.#waiting.length > MAX_WAITING_CHARS) {
       this.#dropped++;

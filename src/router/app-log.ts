@@ -1,6 +1,7 @@
 import type { LogEmitter } from '#bus/log-emitter.ts';
 import type { Clock } from '#kernel/clock.ts';
 import type { Endpoint } from './endpoint.ts';
+import type { Exchange } from './exchange.ts';
 
 interface AppLines {
   endpoint: Endpoint | undefined;
@@ -13,12 +14,14 @@ interface AppLines {
 export class AppLog implements Disposable {
   readonly #emitter: LogEmitter;
   readonly #lines_per_s: number;
+  readonly #hasTimers: boolean;
   readonly #apps = new Map<string, AppLines>();
   readonly #timer: Disposable;
 
-  constructor(options: { emitter: LogEmitter; clock: Clock; lines_per_s: number }) {
+  constructor(options: { emitter: LogEmitter; clock: Clock; lines_per_s: number; hasTimers: boolean }) {
     this.#emitter = options.emitter;
     this.#lines_per_s = options.lines_per_s;
+    this.#hasTimers = options.hasTimers;
     this.#timer = options.clock.every(1000, () => this.#newSecond());
   }
 
@@ -31,11 +34,12 @@ export class AppLog implements Disposable {
     return false;
   }
 
-  add(endpoint: Endpoint, line: string): void {
+  add(endpoint: Endpoint, line: string, exchange: Exchange): void {
     const app = this.#apps.get(endpoint.app);
     if (app === undefined) return;
     app.endpoint = endpoint;
     this.#emit(endpoint, line);
+    if (this.#hasTimers) this.#time(endpoint, exchange);
   }
 
   [Symbol.dispose](): void {
@@ -54,11 +58,32 @@ export class AppLog implements Disposable {
     }
   }
 
+  /** gorouter's `http`: from the request to the end of its answer. Source: loggregator's v2 form of dropsonde's HttpStartStop. */
+  #time(endpoint: Endpoint, { head, front, requestId, status, bytesOut, startedAt_ms, took_ms }: Exchange): void {
+    const start = Math.round(startedAt_ms * 1000);
+    this.#emitter.emitMeasurement(
+      {
+        ...originOf(endpoint),
+        tags: {
+          ...endpoint.tags,
+          request_id: requestId,
+          method: head.method,
+          uri: `${head.hostLine}${head.target}`,
+          status_code: String(status),
+          content_length: String(bytesOut),
+          user_agent: head.userAgent,
+          remote_address: front.remoteText,
+          routing_instance_id: endpoint.instance_id,
+          peer_type: 'Server',
+        },
+      },
+      { timer: { name: 'http', start: `${start}000`, stop: `${start + Math.round(took_ms * 1000)}000` } },
+    );
+  }
+
   #emit(endpoint: Endpoint, line: string): void {
     this.#emitter.emit({
-      source_id: endpoint.app,
-      instance_id: endpoint.instance_index === '' ? '0' : endpoint.instance_index,
-      source_type: 'RTR',
+      ...originOf(endpoint),
       ...(endpoint.tags && { tags: endpoint.tags }),
       // A char is a byte as it came.
       payload: Buffer.from(line, 'latin1'),
@@ -66,3 +91,9 @@ export class AppLog implements Disposable {
     });
   }
 }
+
+const originOf = (endpoint: Endpoint): { source_id: string; instance_id: string; source_type: string } => ({
+  source_id: endpoint.app,
+  instance_id: endpoint.instance_index === '' ? '0' : endpoint.instance_index,
+  source_type: 'RTR',
+});

@@ -137,6 +137,10 @@ export const RouterConfig = z
           .min(0)
           .default(1000)
           .describe('of one app; what is above is counted, not sent'),
+        has_http_timers: z
+          .boolean()
+          .default(false)
+          .describe("beside each such line a timer `http`, as gorouter's, which autoscalers read; costs as much again"),
         app_figures_interval_s: z
           .number()
           .min(0)

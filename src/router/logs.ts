@@ -21,7 +21,9 @@ export function openLogs(config: RouterConfig, parts: { bus: Bus; clock: Clock; 
   const stack = new AsyncDisposableStack();
   const emitter = stack.use(new LogEmitter({ publisher: bus }));
   const appLog = logging.has_app_lines
-    ? stack.use(new AppLog({ emitter, clock, lines_per_s: logging.app_lines_per_s }))
+    ? stack.use(
+        new AppLog({ emitter, clock, lines_per_s: logging.app_lines_per_s, hasTimers: logging.has_http_timers }),
+      )
     : undefined;
   const tell_interval_ms = logging.app_figures_interval_s * 1000;
   const appTraffic =
