@@ -93,8 +93,15 @@ describe('the router tells', () => {
     assert.ok(BigInt(stop) > BigInt(start) && Math.abs(Number(BigInt(start) / 1_000_000n) - Date.now()) < 60_000);
     const { request_id = '', remote_address = '', ...tags } = timed?.tags ?? {};
     assert.deepEqual(tags, {
-      ...{ process_id: 'proc-1', component: 'dea-1', source_type: 'RTR', routing_instance_id: 'inst-1' },
-      ...{ method: 'GET', uri: 'log.test/ctx?q', status_code: '200', content_length: '5', peer_type: 'Server' },
+      process_id: 'proc-1',
+      component: 'dea-1',
+      source_type: 'RTR',
+      routing_instance_id: 'inst-1',
+      method: 'GET',
+      uri: 'log.test/ctx?q',
+      status_code: '200',
+      content_length: '5',
+      peer_type: 'Server',
       user_agent: 'a "quoted" agent',
     });
     assert.ok(texts().some((text) => text.includes(request_id)) && remote_address.startsWith('127.0.0.1:'));

@@ -244,7 +244,7 @@ describe('the login pages in a browser without JavaScript', () => {
     // Black on a bright colour, white on a dark one.
     assert.equal(await page.evaluate(`${style}.color`), 'rgb(0, 0, 0)');
     // Yellow words on white could not be read.
-    assert.equal(await page.evaluate('getComputedStyle(document.querySelector("main a")).color'), 'rgb(141, 112, 0)');
+    assert.equal(await page.evaluate('getComputedStyle(document.querySelector(".links a")).color'), 'rgb(141, 112, 0)');
     await page.goto('/login');
     assert.equal(await page.evaluate(`${style}.color`), 'rgb(255, 255, 255)');
   });
