@@ -96,6 +96,12 @@ export const CloudControllerConfig = z.strictObject({
     .describe(
       'encrypts environment variables and credentials of services in the database; without it there are no services',
     ),
+  encryption_keys_file: z
+    .string()
+    .optional()
+    .describe(
+      'keys by label in a file of their own, instead of the two settings around this one; see EncryptionKeysFile',
+    ),
   previous_encryption_keys: z
     .array(z.string().min(16))
     .default([])

@@ -19,8 +19,9 @@ import { JobQueue } from './jobs/queue.ts';
 import { JobRegistry } from './jobs/registry.ts';
 import { JobRunner } from './jobs/runner.ts';
 import { openAppsSide } from './runtime/apps-side.ts';
-import { sealedVariables, sealOldVariables } from './seed/sealed-variables-store.ts';
+import { resealOld, sealedVariables, sealOldVariables } from './seed/sealed-variables-store.ts';
 import { seed } from './seed/store.ts';
+import { readEncryptionKeys } from './service-secrets/keys.ts';
 import { Vault } from './service-secrets/vault.ts';
 import { dashboardClients } from './service-brokers/dashboard-clients.ts';
 import { reapLostOperations } from './service-operations/reaper.ts';
@@ -40,19 +41,25 @@ export async function start(
   await using stack = new AsyncDisposableStack();
   const { url, max_connections } = config.database;
   await migrate({ url, folder: join(import.meta.dirname, '../../migrations/cloud-controller'), log });
-  const vault = new Vault(config);
+  const keys = readEncryptionKeys(config);
+  const vault = new Vault(keys);
   const database = stack.use(
     new Database<CcTables>({
       url,
       max_connections,
       application_name: 'cloud-controller',
       log,
-      ...(config.encryption_key !== undefined && { sealed: sealedVariables(vault) }),
+      ...(keys.encryption_key !== undefined && { sealed: sealedVariables(vault) }),
       ...(onStatement && { onStatement }),
     }),
   );
   await seed(database.query, config);
-  if (config.encryption_key !== undefined) await sealOldVariables(database.query);
+  if (keys.encryption_key !== undefined) {
+    await sealOldVariables(database.query);
+    const { sealed_anew, unreadable } = await resealOld(database.query, vault);
+    if (unreadable > 0) log.error({ unreadable }, 'secrets in the database that no key of the configuration opens');
+    else if (sealed_anew > 0) log.info({ sealed_anew }, 'all is sealed with the current key');
+  }
   const bus = stack.use(await Bus.connect({ ...config.nats, name: 'cloud-controller', log }));
   const verifier = uaaVerifier(config, clock);
   stack.use(followRevocations({ bus, clock, refusers: [verifier] }));

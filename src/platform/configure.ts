@@ -199,6 +199,7 @@ function cloudControllerConfig(inputs: ConfigInputs): object {
     },
     blobstore: { kind: 'folder', folder: home.blobs },
     encryption_key: secrets.encryption_key,
+    previous_encryption_keys: secrets.previous_encryption_keys,
     // Brokers of this machine: asking is cheap, and somebody waits.
     brokers: { poll_interval_s: 1 },
     buildpacks: BUILDPACKS.map((name) => ({

@@ -17,7 +17,7 @@ import { printProgress } from './progress.ts';
 import { runningPlan } from './reach.ts';
 import { isRoleName, ROLES, type RoleName } from './roles.ts';
 import { runRoles } from './run.ts';
-import { readSecrets, type Secrets } from './secrets.ts';
+import { readSecrets, rotateEncryptionKey, type Secrets } from './secrets.ts';
 import type { PlatformSettings } from './settings.ts';
 import { printStatus } from './status.ts';
 import { bringUp, type UpSummary } from './up.ts';
@@ -109,6 +109,14 @@ program
     const plan = runningPlan(home);
     await logIn(plan, process.env['CF_HOME'] ?? homedir());
     console.log('cf is logged in as admin, org main, space dev.');
+  });
+
+program
+  .command('rotate-encryption-key')
+  .description('make a new key for the secrets in the database, which takes effect at the next start')
+  .action(() => {
+    rotateEncryptionKey(home);
+    console.log('At the next "ingot up" all secrets in the database are sealed with the new key.');
   });
 
 program

@@ -15,6 +15,7 @@ const Secrets = z.object({
   internal_api_password: secret,
   status_password: secret,
   encryption_key: secret.describe('of the credentials of services, in the database'),
+  previous_encryption_keys: z.array(secret).describe('open what was sealed before `ingot rotate-encryption-key`'),
   brokers_password: secret.describe('what the cloud controller logs in to our service brokers with'),
   brokers_credential_key: secret.describe('what all passwords that our brokers hand out are made of'),
   ssh_host_key: secret.describe('PEM; by its fingerprint users know that it is us whom their ssh has reached'),
@@ -36,13 +37,22 @@ export function readSecrets(home: Home): Secrets {
   const kept = existsSync(home.secrets) ? Kept.parse(JSON.parse(readFileSync(home.secrets, 'utf8'))) : {};
   const made = makeSecrets();
   const secrets = Secrets.parse({ ...made, ...kept, uaa_clients: { ...made.uaa_clients, ...kept.uaa_clients } });
-  if (!isDeepStrictEqual(kept, secrets)) {
-    // A half-written file would lock everybody out.
-    const unfinished = `${home.secrets}.new`;
-    writeFileSync(unfinished, `${JSON.stringify(secrets, undefined, 2)}\n`, { mode: 0o600 });
-    renameSync(unfinished, home.secrets);
-  }
+  if (!isDeepStrictEqual(kept, secrets)) writeSecrets(home, secrets);
   return secrets;
+}
+
+/** A new key for what the cloud controller keeps sealed; at its next start it seals everything with it. */
+export function rotateEncryptionKey(home: Home): void {
+  const secrets = readSecrets(home);
+  const previous_encryption_keys = [secrets.encryption_key, ...secrets.previous_encryption_keys];
+  writeSecrets(home, { ...secrets, encryption_key: random(), previous_encryption_keys });
+}
+
+function writeSecrets(home: Home, secrets: Secrets): void {
+  // A half-written file would lock everybody out.
+  const unfinished = `${home.secrets}.new`;
+  writeFileSync(unfinished, `${JSON.stringify(secrets, undefined, 2)}\n`, { mode: 0o600 });
+  renameSync(unfinished, home.secrets);
 }
 
 function makeSecrets(): Secrets {
@@ -53,6 +63,7 @@ function makeSecrets(): Secrets {
     internal_api_password: random(),
     status_password: random(),
     encryption_key: random(),
+    previous_encryption_keys: [],
     brokers_password: random(),
     brokers_credential_key: random(),
     ssh_host_key: makeHostKey(),

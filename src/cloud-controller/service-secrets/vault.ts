@@ -67,6 +67,11 @@ export class Vault {
     return typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value } : {};
   }
 
+  /** By which sealed texts say that today's key sealed them. Errors: 503 when the configuration has no key. */
+  get currentKeyId(): string {
+    return this.#current().id;
+  }
+
   /** Whether another key than today's sealed it, so that it should be sealed anew. */
   isOld(text: string): boolean {
     return text.split('.')[1] !== this.#current().id;
