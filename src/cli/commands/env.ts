@@ -197,7 +197,8 @@ async function curl(cf: Cf, path: string, flags: CurlFlags): Promise<void> {
     : flags.d;
   const answer = await client.raw(path.startsWith('/') ? path : `/${path}`, {
     method: method as 'GET',
-    headers,
+    // As the public CLI has it: what is sent is JSON unless a header says otherwise.
+    headers: { ...(body !== undefined && { 'content-type': 'application/json' }), ...headers },
     ...(body !== undefined && { body }),
   });
   if (flags.i) {
