@@ -76,7 +76,7 @@ async function marketplace(): Promise<Row[]> {
     });
   }
   const path = (page: number): string =>
-    `/v3/service_plans?available=true&include=service_offering&per_page=1000&page=${page}&fields[service_offering.service_broker]=name,guid`;
+    `/v3/service_plans?available=true&include=service_offering&per_page=5000&page=${page}&fields[service_offering.service_broker]=name,guid`;
   const list = async (): Promise<{ took_ms: number; plans: number }> => {
     const started = performance.now();
     let plans = 0;

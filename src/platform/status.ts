@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { request } from 'undici';
 import { z } from 'zod';
+import { listEngines } from '#brokers/cli.ts';
 import { Bus } from '#bus/bus.ts';
 import { deaBeat, deaHeartbeat, type HeartbeatInstance } from '#contracts/dea.ts';
 import { basicAuthHeader } from '#http/basic-auth.ts';
@@ -69,7 +70,10 @@ async function askCollector<Schema extends z.ZodType>(
   }
 }
 
-/** Each process, and below it the components that live in it; one that has a process to itself is that process. */
+/**
+ * Each process, and below it the components that live in it; one that has a process to itself is that process. Then the servers that
+ * tenants use.
+ */
 function printProcesses(home: Home, components: readonly Component[]): boolean {
   const version = packageVersion();
   let total_mb = 0;
@@ -99,6 +103,12 @@ function printProcesses(home: Home, components: readonly Component[]): boolean {
     ]);
     return own.length > 1 ? [row, ...parts] : [row];
   });
+  for (const { name, pid, isUp } of listEngines(home.services)) {
+    const mb = isUp ? memoryOf(pid, true) / 1024 / 1024 : 0;
+    total_mb += mb;
+    isAllUp &&= isUp;
+    rows.push([`service ${name}`, isUp ? 'up' : 'DOWN', isUp ? String(pid) : '', `${mb.toFixed(0)} MB`, '', '']);
+  }
   printTable([
     ['process', 'state', 'pid', 'memory', 'version', 'since'],
     ...rows,

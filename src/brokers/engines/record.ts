@@ -64,17 +64,20 @@ export async function endProcess(record: EngineRecord, clock: Clock): Promise<bo
   return isPatient;
 }
 
+/** The names of all that are on record. */
+export function recordedEngines(folder: string): string[] {
+  try {
+    const files = readdirSync(join(folder, 'run'));
+    return files.flatMap((file) => (file.endsWith('.json') ? [file.slice(0, -'.json'.length)] : [])).toSorted();
+  } catch {
+    return [];
+  }
+}
+
 /** Ends all that are on record. */
 export async function endRecorded(folder: string, clock: Clock): Promise<void> {
-  let names: string[];
-  try {
-    names = readdirSync(join(folder, 'run')).filter((name) => name.endsWith('.json'));
-  } catch {
-    return;
-  }
   await Promise.all(
-    names.map(async (file) => {
-      const name = file.slice(0, -'.json'.length);
+    recordedEngines(folder).map(async (name) => {
       const record = readEngine(folder, name);
       if (record) await endProcess(record, clock);
       forgetEngine(folder, name);
