@@ -60,7 +60,9 @@ export async function start(config: DeaConfig, { log, clock }: ComponentContext)
   const cell: Cell = stack.use(
     new Cell({ config, dea, bus, clock, log, capacity, routes, discovery, reports, save, instances, usage }),
   );
-  const stager = stack.use(new Stager({ ...shared, dea: dea.id, config, base_dir, buildpacks, capacity, reports }));
+  const stager = stack.use(
+    new Stager({ ...shared, dea: dea.id, config, base_dir, buildpacks, droplets, capacity, reports }),
+  );
 
   cell.adopt(snapshot.instances);
   for (const report of snapshot.reports) if (report.result) await reports.send(report);

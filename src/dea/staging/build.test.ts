@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -76,6 +77,8 @@ describe('staging', { skip: process.getuid?.() === 0 ? false : 'containers need 
     assert.deepEqual(end.process_types, { web: 'serve', worker: './run.sh' });
     assert.deepEqual(end.buildpacks, [{ key: 'plain', name: 'plain', detect_output: 'plain 1.0', version: '1.0' }]);
     assert.equal(end.droplet_size, droplet.length);
+    const kept = join(cell.folder, 'dea/droplets', end.droplet_sha256, 'layer/home/vcap/app/made');
+    await eventually('it is unpacked here, for a start that needs no download', () => existsSync(kept));
     const files = await readTarFiles(Readable.from([gunzipSync(droplet)]), 1 << 20);
     assert.equal(String(files.get('app/made')), 'made\n');
     assert.equal(String(files.get('app/index.html')), 'hi');

@@ -19,6 +19,7 @@ import type { WardenClient } from '#http/warden-client.ts';
 import type { DeaConfig } from '../config.ts';
 import { destroyContainer } from '../destroy-container.ts';
 import { download, DownloadFailed } from '../download.ts';
+import type { DropletCache } from '../droplet-cache.ts';
 import { stagingEnvironment } from '../environment.ts';
 import { awaitEnd, followOutput } from '../job-output.ts';
 import { writeBindingFiles } from '../service-bindings.ts';
@@ -36,6 +37,7 @@ export interface BuildDependencies {
   config: DeaConfig;
   warden: WardenClient;
   buildpacks: BuildpackCache;
+  droplets: Pick<DropletCache, 'keep'>;
   clock: Clock;
   log: Log;
   /** A line of the build's log, as the user reads it. */
@@ -263,6 +265,10 @@ export class Build {
     await this.phases.during('packing the droplet', async () => await this.#lifecycle('pack', [info]));
     return await this.phases.during('uploading the droplet', async () => {
       const droplet = await this.#copyFile('/tmp/droplet.tgz');
+      // Unpacked while it goes up: the start that follows is likely to be here, and waits for what is not done by then.
+      this.#need.droplets.keep(droplet.sha256, droplet.path).catch((error: unknown) => {
+        this.#need.log.warn({ task_id: this.#message.task_id, error: String(error) }, 'droplet not kept');
+      });
       say('Uploading droplet...');
       await this.#put(this.#message.droplet_upload_uri, droplet.path, 'droplet');
       say(`Uploaded droplet (${byteSize(droplet.size)})`);
