@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import type { Exchange, Topic } from '#contracts/topic.ts';
 import { AppError, describeError } from '#kernel/errors.ts';
 import type { Log } from '#kernel/log.ts';
-import { REQUEST_ID_HEADER, requestHeaders, type RequestScope, TRACE_HEADER } from '#kernel/request-scope.ts';
+import { ownWork, REQUEST_ID_HEADER, requestHeaders, type RequestScope, TRACE_HEADER } from '#kernel/request-scope.ts';
 import { inSpan } from '#kernel/trace.ts';
 
 export class BusUnavailable extends AppError {
@@ -219,7 +219,7 @@ export class Bus implements AsyncDisposable {
     };
   }
 
-  /** Handles a message for the request that it was said for. */
+  /** Handles a message for the request that it was said for, or as work of our own. */
   async #traced(received: Msg, handle: (received: Msg) => Promise<void>): Promise<void> {
     const { subject } = received;
     const about = {
@@ -229,7 +229,7 @@ export class Bus implements AsyncDisposable {
       name: subject.replaceAll(GUID, '*'),
       attributes: { 'messaging.system': 'nats', 'messaging.destination.name': subject },
     } as const;
-    await inSpan(scopeOf(received), about, async () => await handle(received));
+    await inSpan(scopeOf(received) ?? ownWork(), about, async () => await handle(received));
   }
 
   #parse<Schema extends z.ZodType>(

@@ -26,7 +26,16 @@ export function currentRequest(): RequestScope | undefined {
 
 /** For what the platform does by itself, so that it can be followed from line to line and component to component as a request can. */
 export function ownWork(): RequestScope {
-  return { request_id: `own-${randomUUID()}` };
+  return new OwnWork();
+}
+
+/** There is one for each message of the bus, and few of them say or ask anything: the id is made when it is read. */
+class OwnWork implements RequestScope {
+  #request_id: string | undefined;
+
+  get request_id(): string {
+    return (this.#request_id ??= `own-${randomUUID()}`);
+  }
 }
 
 /** Runs work, and all that it begins, for a request; with undefined for none. */
