@@ -4,6 +4,7 @@
  * GET  /internal/bulk/apps?batch_size=N&bulk_token=T        desired state, BulkApps; ends when `bulk_token` is null
  * POST /internal/staging/:build_guid/completed              StagingResult; 200 taken, 404 no such build, 409 it already ended
  * POST /internal/tasks/:task_guid/completed                 TaskResult; 200, 404, 409 likewise
+ * GET  /internal/jobs                                       for operators: JobsUnderWay, oldest first
  * DELETE /internal/jobs/:guid                              for operators: ends an asynchronous job; 204, 404 none under way
  * GET  /internal/v4/log_access/:app_guid                    the user's own bearer; 200, or 404 when there is no permission
  * GET  /internal/v5/syslog_drain_urls?batch_size=N&next_id=M   SyslogDrainUrls; ends when `next_id` is null
@@ -59,3 +60,16 @@ export const SyslogDrainUrls = z.object({
   next_id: z.number().int().nullable().default(null),
 });
 export type SyslogDrainUrls = z.infer<typeof SyslogDrainUrls>;
+
+export const JobsUnderWay = z.object({
+  jobs: z.array(
+    z.object({
+      guid: z.string(),
+      operation: z.string(),
+      state: z.enum(['PROCESSING', 'POLLING']),
+      created_at: z.string(),
+      attempts: z.number().int(),
+    }),
+  ),
+});
+export type JobsUnderWay = z.infer<typeof JobsUnderWay>;

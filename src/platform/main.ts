@@ -13,6 +13,7 @@ import { destroy } from './destroy.ts';
 import { down } from './down.ts';
 import { logIn } from './first-app.ts';
 import { Home, projectRoot } from './home.ts';
+import { registerJobCommands } from './job-commands.ts';
 import { printProgress } from './progress.ts';
 import { runningPlan } from './reach.ts';
 import { isRoleName, ROLES, type RoleName } from './roles.ts';
@@ -133,6 +134,7 @@ program
   });
 
 registerWardenCommands(program, home);
+registerJobCommands(program, home);
 
 try {
   await program.parseAsync();

@@ -35,6 +35,18 @@ export async function findJob(db: Db, guid: string): Promise<JobRow | undefined>
   return await db.selectFrom('jobs').selectAll().where('guid', '=', guid).executeTakeFirst();
 }
 
+/** The oldest thousand that have not ended. */
+export async function jobsUnderWay(db: Db) {
+  return await db
+    .selectFrom('jobs')
+    .select(['guid', 'operation', 'state', 'created_at', 'attempts'])
+    .where('state', 'in', ['PROCESSING', 'POLLING'] as const)
+    .orderBy('id')
+    .limit(1000)
+    .$narrowType<{ state: 'PROCESSING' | 'POLLING' }>()
+    .execute();
+}
+
 /** Takes the oldest job that is due and of these operations, and that nobody holds. */
 export async function takeJob(
   db: Db,

@@ -30,8 +30,8 @@ export interface Demand {
 export type Placement = { dea: string } | { refused: string };
 
 /**
- * Picks the DEA for one instance: of those in the isolation segment with room and the stack, in the zone with fewest instances of the process, those
- * with fewest of it, of these the half with most free memory, and of that one at random. `random` gives [0, 1).
+ * Picks the DEA for one instance: of those in the isolation segment with room and the stack, in the zone with fewest instances of
+ * the process, those with fewest of it, of these the half with most free memory, and of that one at random. `random` gives [0, 1).
  * Source: cloud_controller_ng's DEA pool. A refusal says in words for the user what is lacking.
  */
 export function place(candidates: readonly Candidate[], demand: Demand, random: () => number): Placement {
