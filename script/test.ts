@@ -35,8 +35,8 @@ async function test(files: readonly string[], concurrency: number, env: Record<s
 
 /** Two files at a time, each on a platform that it has for itself. What the platforms leave behind fails the run. */
 async function endToEnd(files: readonly string[], env: Record<string, string>): Promise<number> {
-  await using first = await TestPlatform.start();
-  await using second = await TestPlatform.start();
+  await using first = await TestPlatform.start({ routers: 2 });
+  await using second = await TestPlatform.start({ routers: 2 });
   const platforms = [first, second];
   const homes = platforms.map(({ home }) => home).join(':');
   const status = await test(files, platforms.length, { ...env, INGOT_E2E_HOMES: homes });

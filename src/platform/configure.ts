@@ -8,7 +8,7 @@ import type { RoleName } from './roles.ts';
 import { servicesAddress, servicesCgroup } from './services-place.ts';
 import { type ServiceName, servicesOf } from './settings.ts';
 import { hostKeyFingerprint } from './host-key.ts';
-import { deaName, STACK, type PlatformPlan } from './plan.ts';
+import { deaName, routerName, STACK, type PlatformPlan } from './plan.ts';
 
 /** The CA bundle of a Debian machine: what the machine trusts, containers trust. */
 const HOST_CA_BUNDLE = '/etc/ssl/certs/ca-certificates.crt';
@@ -60,6 +60,9 @@ export function writeConfigs(inputs: ConfigInputs): void {
   for (let index = 1; index < plan.settings.deas; index++) {
     write(join(plan.home.config, deaName(index)), 'dea', deaConfig(inputs, index));
   }
+  for (let index = 1; index < plan.settings.routers; index++) {
+    write(join(plan.home.config, routerName(index)), 'router', routerConfig(inputs, index));
+  }
   writeFileSync(
     reachFile(plan.home),
     JSON.stringify({ http_port: plan.http_port, https_port: plan.https_port, ssh_port: plan.ssh_port }),
@@ -95,7 +98,7 @@ const BUILDPACKS = ['staticfile', 'java', 'ruby', 'nodejs', 'go', 'python', 'php
 
 function componentConfigs(inputs: ConfigInputs): [RoleName, object][] {
   return [
-    ['router', routerConfig(inputs)],
+    ['router', routerConfig(inputs, 0)],
     ['uaa', uaaConfig(inputs)],
     ['cloud-controller', cloudControllerConfig(inputs)],
     [
@@ -134,11 +137,13 @@ const toUaa = (plan: PlatformPlan): { url: string; issuer: string } => ({
   issuer: `${componentUrls(plan).uaa}/oauth/token`,
 });
 
-function routerConfig({ plan, certificates, nats_url }: ConfigInputs): object {
+function routerConfig({ plan, certificates, nats_url }: ConfigInputs, index: number): object {
   const { settings, http_port, https_port, ports } = plan;
   return {
+    index,
     host: settings.listen_host,
     port: http_port,
+    reuse_port: settings.routers > 1,
     nats_servers: [nats_url],
     tls: {
       port: https_port,
@@ -147,7 +152,7 @@ function routerConfig({ plan, certificates, nats_url }: ConfigInputs): object {
     },
     backend_tls: { ca_file: certificates.instance_ca_file },
     tcp: { reservable_ports: settings.tcp_ports },
-    status: { host: '127.0.0.1', port: ports.router_status, ...statusLogin(plan) },
+    status: { host: '127.0.0.1', port: index === 0 ? ports.router_status : 0, ...statusLogin(plan) },
     start_response_delay_s: 0.3,
     // Nobody balances load over one router: nothing is gained by waiting before it stops.
     drain: { wait_s: 0, timeout_s: 5 },

@@ -42,6 +42,7 @@ interface UpFlags {
   listen?: string;
   memory?: number;
   deas?: number;
+  routers?: number;
   containerBackend?: PlatformSettings['container_backend'];
   welcome: boolean;
 }
@@ -57,6 +58,7 @@ program
   .option('--listen <address>', 'address that the router listens on; 127.0.0.1 unless said', String)
   .option('--memory <mb>', 'memory that apps may reserve in all', wholeNumber)
   .option('--deas <n>', 'number of DEAs', wholeNumber)
+  .option('--routers <n>', 'number of router processes that share the ports', wholeNumber)
   .addOption(
     new Option('--container-backend <backend>', 'process: without any isolation, for development without root').choices(
       ['crun', 'process'],
@@ -152,6 +154,7 @@ function chosenSettings(flags: UpFlags): Partial<PlatformSettings> {
     ...(flags.listen !== undefined && { listen_host: flags.listen }),
     ...(flags.memory !== undefined && { memory_mb: flags.memory }),
     ...(flags.deas !== undefined && { deas: flags.deas }),
+    ...(flags.routers !== undefined && { routers: flags.routers }),
     ...(flags.containerBackend !== undefined && { container_backend: flags.containerBackend }),
     ...(!flags.welcome && { push_welcome: false }),
   };

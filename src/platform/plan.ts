@@ -18,6 +18,7 @@ export const STACK = 'cflinuxfs4';
 const SSH_PORTS = Array.from({ length: 20 }, (_, n) => 2222 + n);
 
 export const deaName = (index: number): string => (index === 0 ? 'dea' : `dea-${index}`);
+export const routerName = (index: number): string => (index === 0 ? 'router' : `router-${index}`);
 
 /** All that is decided before anything starts. */
 export interface PlatformPlan {

@@ -43,6 +43,13 @@ export const PlatformSettings = z.strictObject({
     .default('crun')
     .describe('process: apps are plain processes without any isolation, for development without root'),
   deas: z.number().int().min(1).max(8).default(1).describe('DEAs on this machine'),
+  routers: z
+    .number()
+    .int()
+    .min(1)
+    .max(8)
+    .default(1)
+    .describe('router processes that share the ports: more cores, and one that dies takes only what it had in flight'),
   log_level: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   traces: TracingConfig.optional().describe('where traces of requests go; off when left out'),
   edit_hosts_file: z.boolean().default(true).describe('list the system hosts in /etc/hosts while the platform is up'),

@@ -10,9 +10,9 @@ import { pushWelcome } from './first-app.ts';
 import { projectRoot, type Home } from './home.ts';
 import { editHostsFile } from './hosts-file.ts';
 import { natsUrl, prepareNats } from './nats.ts';
-import { nodeFlags } from './node-flags.ts';
+import { isRouter, nodeFlags } from './node-flags.ts';
 import { databaseUrl, ensureDatabases, preparePostgres } from './postgres.ts';
-import { deaName, planPlatform, STACK, type PlatformPlan } from './plan.ts';
+import { deaName, planPlatform, routerName, STACK, type PlatformPlan } from './plan.ts';
 import { checkMachine, PreflightFailed } from './preflight.ts';
 import { forgetProcess, isAlive, listProcesses, recordProcess } from './process-record.ts';
 import { marketplaceNote, offerServices } from './marketplace.ts';
@@ -145,7 +145,7 @@ function roleSpec(plan: PlatformPlan, name: string, roles: readonly string[], co
     name,
     command: process.execPath,
     args: [...nodeFlags(name), join(projectRoot, 'src/platform/main.ts'), 'run', ...roles, '--config', config],
-    env: { NODE_COMPILE_CACHE: cache, INGOT_READY_FILE: ready, ...(name === 'router' ? {} : FRUGAL) },
+    env: { NODE_COMPILE_CACHE: cache, INGOT_READY_FILE: ready, ...(isRouter(name) ? {} : FRUGAL) },
     stop_signal: 'SIGTERM',
     isReady: async (pid) => existsSync(ready) && readFileSync(ready, 'utf8') === String(pid),
   };
@@ -154,9 +154,13 @@ function roleSpec(plan: PlatformPlan, name: string, roles: readonly string[], co
 async function startRoles(plan: PlatformPlan, supervisor: Supervisor): Promise<void> {
   const { config } = plan.home;
   const deas = Array.from({ length: plan.settings.deas }, (_, index) => deaName(index));
+  const routers = Array.from({ length: plan.settings.routers }, (_, index) => routerName(index));
   await Promise.all([
     supervisor.start(roleSpec(plan, 'control', controlPlane(plan), config)),
-    supervisor.start(roleSpec(plan, 'router', ['router'], config)),
+    ...routers.map(
+      async (name, index) =>
+        await supervisor.start(roleSpec(plan, name, ['router'], index === 0 ? config : join(config, name))),
+    ),
     supervisor.start(roleSpec(plan, 'warden', ['warden'], config)).then(async () => {
       await Promise.all(
         deas.map(

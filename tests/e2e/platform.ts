@@ -71,7 +71,8 @@ export class TestPlatform implements AsyncDisposable {
     this.#own = own;
   }
 
-  static async start(): Promise<TestPlatform> {
+  /** `chosen` are settings of `platform.yml` beside the usual ones; of a platform that is shared whoever started it chose. */
+  static async start(chosen: object = {}): Promise<TestPlatform> {
     const shared = process.env['INGOT_E2E_HOMES'];
     if (shared !== undefined) return new TestPlatform(await claimOne(shared.split(':')), undefined);
     const home = await mkdtemp(join(tmpdir(), 'ingot-e2e-'));
@@ -83,6 +84,7 @@ export class TestPlatform implements AsyncDisposable {
       domain: 'e2e.localhost',
       http_port: await freePort(),
       https_port: await freePort(),
+      ssh_port: await freePort(),
       memory_mb: 6144,
       disk_mb: 16_384,
       network_pool: `10.253.${slot * 16}.0/20`,
@@ -91,6 +93,7 @@ export class TestPlatform implements AsyncDisposable {
       deas: 2,
       edit_hosts_file: false,
       push_welcome: false,
+      ...chosen,
       local_image_registries: true,
     };
     // JSON is YAML.
@@ -181,6 +184,12 @@ export class TestPlatform implements AsyncDisposable {
   /** The process id of one of the platform's processes. */
   pidOf(name: string): number {
     return (JSON.parse(readFileSync(join(this.home, 'run', `${name}.process.json`), 'utf8')) as { pid: number }).pid;
+  }
+
+  /** Whether the process serves, by what it says itself. */
+  isReady(name: string): boolean {
+    const ready = join(this.home, 'run', `${name}.ready`);
+    return existsSync(ready) && readFileSync(ready, 'utf8') === String(this.pidOf(name));
   }
 
   /** A copy of a sample in a folder of its own, to be changed at will. */
@@ -279,7 +288,7 @@ export class TestPlatform implements AsyncDisposable {
   }
 
   logs(): string {
-    return ['supervisor', 'control', 'router', 'warden', 'dea', 'dea-1']
+    return ['supervisor', 'control', 'router', 'router-1', 'warden', 'dea', 'dea-1']
       .map((name) => join(this.home, 'logs', `${name}.log`))
       .filter((file) => existsSync(file))
       .map((file) => `== ${file}\n${readFileSync(file, 'utf8').split('\n').slice(-15).join('\n')}`)
