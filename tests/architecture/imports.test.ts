@@ -43,6 +43,7 @@ const ONE_DOOR: Record<string, readonly RegExp[]> = {
   ssh2: [/^ssh-proxy\//, /^cli\//],
   koffi: [/^warden\//],
   pino: [/^kernel\//],
+  re2js: [/^loggregator\/linear-pattern/],
 };
 
 interface Import {
