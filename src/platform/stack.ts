@@ -23,7 +23,8 @@ const neededBytes = 2 * 1024 ** 3;
 /** What buildpacks and apps may count on. Language run times but Python (which Debian's own tools need) come by buildpack. */
 const packages = {
   // The shell, and what scripts of buildpacks call.
-  base: 'bash bzip2 coreutils file findutils gawk grep gzip jq less patch procps psmisc sed tar unzip util-linux xz-utils zip zstd',
+  // igzip of `isal` packs droplets.
+  base: 'bash bzip2 coreutils file findutils gawk grep gzip isal jq less patch procps psmisc sed tar unzip util-linux xz-utils zip zstd',
   net: 'ca-certificates curl git iproute2 netbase openssh-client openssh-sftp-server openssl wget',
   // `catatonit` reaps as pid 1, `nginx` is what the staticfile buildpack serves with.
   run: 'catatonit nginx python3 python3-pip python3-venv tzdata',
