@@ -158,6 +158,26 @@ describe('managed service instances', () => {
     assert.equal(cc.cc.config.brokers.orphan_retry_s, 0.01);
   });
 
+  it('whose orphans take their time to be deleted are asked after, and deleted again when that fails', async () => {
+    const { broker } = services;
+    const count = (call: 'deprovision' | 'last_operation'): number => broker.countOf(call);
+    const [deprovisions, polls] = [count('deprovision'), count('last_operation')];
+    broker.next('provision', { status: 500 });
+    const accepted = { status: 202, body: { operation: 'the-deletion' } };
+    broker.next('deprovision', accepted, accepted);
+    broker.next(
+      'last_operation',
+      { status: 200, body: { state: 'in progress' } },
+      { status: 200, body: { state: 'failed', description: 'no' } },
+      { status: 410, body: {} },
+    );
+    await services.create('slow-orphan');
+    await eventually('the second deletion is over', () => count('last_operation') - polls === 3);
+    assert.equal(count('deprovision') - deprovisions, 2);
+    assert.equal(broker.callsOf('last_operation').at(-1)?.query['operation'], 'the-deletion');
+    await services.deleted(`/v3/service_instances/${await services.guidOf('slow-orphan')}`);
+  });
+
   it('are polled on although the broker answers nonsense meanwhile', async () => {
     const { broker } = services;
     broker.asynchronous = { polls: 1 };
