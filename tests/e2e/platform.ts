@@ -268,6 +268,10 @@ export class TestPlatform implements AsyncDisposable {
     return JSON.parse(answer.body) as T;
   }
 
+  get adminPassword(): string {
+    return this.#secrets().admin_password;
+  }
+
   #secrets(): { admin_password: string; uaa_clients: Record<string, string> } {
     return JSON.parse(readFileSync(join(this.home, 'secrets.json'), 'utf8')) as ReturnType<
       () => {
