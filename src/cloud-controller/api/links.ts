@@ -20,9 +20,13 @@ export class Links {
   }
 }
 
-/** A timestamp as the API shows it: UTC, to the second. */
+let lastShown = { second: NaN, text: '' };
+
+/** A timestamp as the API shows it: UTC, to the second. Rows of a list often share one, and to write it costs most of a small row. */
 export function presentTime(time: Date): string {
-  return `${time.toISOString().slice(0, 19)}Z`;
+  const second = Math.floor(time.getTime() / 1000);
+  if (second !== lastShown.second) lastShown = { second, text: `${time.toISOString().slice(0, 19)}Z` };
+  return lastShown.text;
 }
 
 /** What every resource begins with. */
