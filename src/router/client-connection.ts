@@ -349,11 +349,7 @@ export class ClientConnection implements Front, Swept {
     const mayAsk = this.#mayContinue && this.#request.isDone && !this.#hasEnded && !this.#core.isDraining;
     const isLast = !mayAsk || exchange?.head.mayKeepAlive !== true;
     if (isLast) this.#mayContinue = false;
-    const connection = isLast
-      ? 'Connection: close\r\n'
-      : exchange?.head.isHttp10 === true
-        ? 'Connection: keep-alive\r\n'
-        : '';
+    const connection = isLast ? 'Connection: close\r\n' : exchange.head.isHttp10 ? 'Connection: keep-alive\r\n' : '';
     this.#socket.write(answerText(answer, { requestId: exchange?.requestId, connection, isHead }), 'latin1');
   }
 

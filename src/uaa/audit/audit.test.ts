@@ -177,7 +177,7 @@ describe('the audit trail', { concurrency: 8 }, () => {
     token_revoked: {
       'its owner': async () => {
         const { access_token } = await uaa.login();
-        const jti = String((JSON.parse(atob(access_token.split('.')[1] ?? '')) as { jti: string }).jti);
+        const { jti } = JSON.parse(atob(access_token.split('.')[1] ?? '')) as { jti: string };
         await call('DELETE', `/oauth/token/revoke/${jti}`, undefined, access_token);
         return { user_id: admin_id, client_id: 'cf', data: { jti } };
       },
