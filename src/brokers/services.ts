@@ -49,7 +49,8 @@ export function openServices(config: BrokersConfig, given: ComponentContext & { 
     const folder = join(config.state_folder, 'nats');
     services.push(new Nats({ config: config.nats, db: given.db, credentials, folder, address, user, around }));
   }
-  if (config.volume) services.push(new Volume({ config: config.volume, folder: join(config.state_folder, 'volume') }));
+  if (config.volume)
+    services.push(new Volume({ config: config.volume, credentials, folder: join(config.state_folder, 'volume') }));
   return services;
 }
 

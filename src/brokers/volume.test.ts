@@ -17,13 +17,19 @@ describe('the broker of volumes', () => {
     service = new TestService(brokers, 'volume');
   });
   after(async () => await brokers[Symbol.asyncDispose]());
-  const imageOf = (guid: string): string => join(brokers.folder, 'services/volume', `${shortOf(guid)}.img`);
+  /** By the id that a binding has, which is all that a DEA goes by. */
+  const imageOf = (volume_id: string): string => join(brokers.folder, 'services/volume', `${volume_id}.img`);
+  const volumeOf = async (instance: string): Promise<string> => {
+    const { body } = await service.bind(instance, randomUUID());
+    return (body['volume_mounts'] as [{ device: { volume_id: string } }])[0].device.volume_id;
+  };
 
   it('makes a whole file system of the size of the plan, vcap being its owner, as long as there is room', async () => {
     const [one, other] = [await service.bound('small'), await service.bound('small')];
-    assert.equal(statSync(imageOf(one.instance)).size, 16 * 1024 * 1024);
-    execFileSync('e2fsck', ['-fn', imageOf(one.instance)], { stdio: 'ignore' });
-    const root = execFileSync('debugfs', ['-R', 'stat <2>', imageOf(one.instance)], {
+    const image = imageOf(await volumeOf(one.instance));
+    assert.equal(statSync(image).size, 16 * 1024 * 1024);
+    execFileSync('e2fsck', ['-fn', image], { stdio: 'ignore' });
+    const root = execFileSync('debugfs', ['-R', 'stat <2>', image], {
       stdio: ['ignore', 'pipe', 'ignore'],
     });
     assert.match(root.toString(), /User: +2000 +Group: +2000/);
@@ -31,20 +37,22 @@ describe('the broker of volumes', () => {
     assert.equal(full.status, 503);
     assert.match(String(full.body['description']), /no room/);
     assert.equal((await service.delete(one.instance)).status, 200);
-    assert.equal(existsSync(imageOf(one.instance)), false);
+    assert.equal(existsSync(image), false);
     await service.delete(other.instance);
   });
 
   it('says where a container has it, as the binding asked', async () => {
     const { instance } = await service.bound('small');
-    const volume_id = shortOf(instance);
+    const volume_id = await volumeOf(instance);
+    assert.ok(!volume_id.includes(shortOf(instance)), 'who knows the instance does not know the volume');
+    const folder = `/home/vcap/data/${shortOf(instance)}`;
     const first = await service.bind(instance, randomUUID());
     assert.deepEqual(first.body, {
-      credentials: { path: `/home/vcap/data/${volume_id}` },
+      credentials: { path: folder },
       volume_mounts: [
         {
           driver: 'ingot-volume',
-          container_dir: `/home/vcap/data/${volume_id}`,
+          container_dir: folder,
           mode: 'rw',
           device_type: 'shared',
           device: { volume_id, mount_config: {} },

@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { z } from 'zod';
 import { AppError } from '#kernel/errors.ts';
 import type { VolumeConfig } from '../config.ts';
-import { idOf } from '../credentials.ts';
+import { type Credentials, idOf } from '../credentials.ts';
 import { OsbError } from '../osb/errors.ts';
 import { OneAtATime } from '../osb/one-at-a-time.ts';
 import type { Access, Binding, Change, Instance, JsonObject, Plan, Service, ServiceEntry } from '../service.ts';
@@ -31,6 +31,7 @@ const VCAP = 2000;
 
 export interface VolumeServiceOptions {
   config: VolumeConfig;
+  credentials: Credentials;
   /** Where DEAs of this machine look for images, too. */
   folder: string;
 }
@@ -100,8 +101,8 @@ export class Volume implements Service {
 
   access({ guid }: Instance, binding: Binding): Access {
     const { mount, readonly: isReadOnly } = BindOptions.parse(binding.parameters);
-    const volume_id = shortOf(guid);
-    const container_dir = mount ?? `/home/vcap/data/${volume_id}`;
+    const volume_id = this.#volumeOf(guid);
+    const container_dir = mount ?? `/home/vcap/data/${shortOf(guid)}`;
     const mode = isReadOnly === true ? 'r' : 'rw';
     return {
       credentials: { path: container_dir },
@@ -127,7 +128,7 @@ export class Volume implements Service {
     const size_mb = this.#sizeOf(instance);
     const images = readdirSync(this.#options.folder).filter((name) => name.endsWith('.img'));
     const given_mb = images.reduce((sum, name) => sum + statSync(join(this.#options.folder, name)).size / MB, 0);
-    if (images.includes(`${shortOf(instance.guid)}.img`)) return;
+    if (images.includes(`${this.#volumeOf(instance.guid)}.img`)) return;
     if (given_mb + size_mb > this.#options.config.disk_mb)
       throw new OsbError(503, `there is no room for ${size_mb} MB more: delete volumes, or ask the operator`);
     writeFileSync(`${image}.new`, '', { mode: 0o600 });
@@ -143,7 +144,15 @@ export class Volume implements Service {
     return found.size_mb;
   }
 
+  /**
+   * Not made of the guid alone: whoever knows that could have a broker of their own answer with it, and a DEA mounts what a binding
+   * names.
+   */
+  #volumeOf(guid: string): string {
+    return shortOf(this.#options.credentials.passwordFor(`volume ${guid}`));
+  }
+
   #imageOf(guid: string): string {
-    return join(this.#options.folder, `${shortOf(guid)}.img`);
+    return join(this.#options.folder, `${this.#volumeOf(guid)}.img`);
   }
 }
