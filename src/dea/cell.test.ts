@@ -319,14 +319,6 @@ describe('a DEA', { skip: process.getuid?.() === 0 ? false : 'containers need ro
     assert.deepEqual([exit.reason, exit.exit_description], ['CRASHED', 'failed its liveness health check']);
   });
 
-  it('runs sidecars beside the process, and ends with them', async () => {
-    const start = webStart({ sidecars: [{ name: 'agent', command: 'echo agent up; sleep 1; exit 4' }] });
-    assert.deepEqual(await cell.order(start), { accepted: true });
-    const exit = await exitOf(start.instance);
-    assert.equal(exit.exit_description, 'APP/PROC/WEB/SIDECAR/AGENT: Exited with status 4');
-    await eventually('its words', () => cell.lines.includes('APP/PROC/WEB/SIDECAR/AGENT agent up'));
-  });
-
   it('runs a task and reports its end until it is taken', async () => {
     const good = webStart({ kind: 'TASK', task_name: 'migrate', ports: [], uris: [], start_command: 'echo migrating' });
     const bad = webStart({ kind: 'TASK', task_name: 'fail', ports: [], uris: [], start_command: 'exit 5' });

@@ -251,10 +251,13 @@ export class Instance {
       await this.#become('RUNNING');
       return await Promise.race([...ends, stopped, lost.promise]);
     }
-    return await Promise.race([...ends, stopped, lost.promise, this.#watch()]);
+    // A probe that comes back after the end must not make it RUNNING, and routed to, once more.
+    const watching = new AbortController();
+    const watched = this.#watch(watching.signal);
+    return await Promise.race([...ends, stopped, lost.promise, watched]).finally(() => watching.abort());
   }
 
-  async #watch(): Promise<End> {
+  async #watch(ended: AbortSignal): Promise<End> {
     const { clock, settings } = this.#need;
     const failure = await watchHealth({
       check: this.start.health_check,
@@ -264,7 +267,7 @@ export class Instance {
       isStarting: this.state === 'STARTING',
       clock,
       log: this.#log,
-      quit: AbortSignal.any([this.#over.signal, this.#stopping.signal]),
+      quit: AbortSignal.any([this.#over.signal, this.#stopping.signal, ended]),
       healthy: async () => {
         const duration_ms = Math.round(clock.now() - this.#record.started_at_ms);
         this.#need.log.info({ instance: this.start.instance, duration_ms }, 'instance running');

@@ -36,8 +36,8 @@ export async function killStorm(
           args: ['/bin/sh', '-c', `echo ${marker}; sleep 0.2; exit 7`],
         });
         promised.set(handle, { marker, job_id });
-        // A machine holds only so many: beyond sixty that stay, each one is destroyed again.
-        if (n % 2 === 0 && promised.size < 60) continue;
+        // A pool of ports has fifty: beyond forty that stay, each one is destroyed again.
+        if (n % 2 === 0 && promised.size < 40) continue;
         destroyed.add(handle);
         await warden.client.destroy(handle);
         promised.delete(handle);
