@@ -185,6 +185,16 @@ export function featureColumns(features: Readonly<Record<string, boolean>>): Par
   );
 }
 
+/** Those that were decided for the app; the platform decides the others. */
+export function featuresOf(app: FoundApp): Record<string, boolean> {
+  return Object.fromEntries(
+    Object.entries(FEATURES).flatMap(([name, { column }]) => {
+      const isEnabled = app[column];
+      return isEnabled === null ? [] : [[name, isEnabled] as const];
+    }),
+  );
+}
+
 export function presentFeature(app: FoundApp, name: FeatureName, byDefault: { ssh: boolean }): Record<string, unknown> {
   const { column, description } = FEATURES[name];
   return { name, description, enabled: app[column] ?? byDefault.ssh };

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { processesOfApp } from '../processes/store.ts';
 import { sidecarsOf } from '../apps/lifecycle.ts';
+import { featuresOf } from '../apps/settings-endpoints.ts';
 import type { FoundApp } from '../apps/store.ts';
 import type { Db } from '../tables.ts';
 import type { ProcessHealthCheck, ProcessRow } from '../tables-apps.ts';
@@ -10,11 +11,12 @@ type Tree = Record<string, unknown>;
 
 /** An app as the manifest that would make it. */
 export async function generateManifest(db: Db, app: FoundApp): Promise<Tree> {
-  const [processes, sidecars, routes, docker] = await Promise.all([
+  const [processes, sidecars, routes, docker, services] = await Promise.all([
     processesOfApp(db, app.guid),
     sidecarsOf(db, app.guid),
     routesOf(db, app.guid),
     dockerOf(db, app),
+    servicesOf(db, app.guid),
   ]);
   const metadata = {
     ...(Object.keys(app.labels).length > 0 && { labels: app.labels }),
@@ -26,6 +28,8 @@ export async function generateManifest(db: Db, app: FoundApp): Promise<Tree> {
     ...(app.lifecycle_type === 'docker' ? { lifecycle: 'docker', ...(docker && { docker }) } : { stack: app.stack }),
     ...(Object.keys(app.environment_variables).length > 0 && { env: app.environment_variables }),
     ...(Object.keys(metadata).length > 0 && { metadata }),
+    features: featuresOf(app),
+    ...(services.length > 0 && { services }),
     ...(routes.length > 0 && { routes }),
     // The newest web process stands for the others that a deployment still replaces.
     processes: [...new Map(processes.map((process) => [process.type, process])).values()].map(presentProcess),
@@ -38,6 +42,19 @@ export async function generateManifest(db: Db, app: FoundApp): Promise<Tree> {
       })),
     }),
   };
+}
+
+/** The names of the service instances that it is bound to. */
+async function servicesOf(db: Db, app_guid: string): Promise<string[]> {
+  const rows = await db
+    .selectFrom('service_credential_bindings')
+    .innerJoin('service_instances', 'service_instances.guid', 'service_credential_bindings.service_instance_guid')
+    .select('service_instances.name')
+    .distinct()
+    .where('service_credential_bindings.app_guid', '=', app_guid)
+    .where('service_credential_bindings.type', '=', 'app')
+    .execute();
+  return rows.map(({ name }) => name).sort((a, b) => a.localeCompare(b));
 }
 
 /** The image that it runs; its password is in no manifest. */

@@ -35,6 +35,8 @@ applications:
     options: { loadbalancing: least-connection }
   metadata:
     labels: { tier: gold }
+    annotations: { contact: somebody }
+  services: [full-service]
   processes:
   - type: web
     command: start-web
@@ -44,7 +46,14 @@ applications:
     log-rate-limit-per-second: 16KB
     health-check-type: http
     health-check-http-endpoint: /up
+    health-check-invocation-timeout: 10
+    health-check-interval: 5
+    readiness-health-check-type: http
+    readiness-health-check-http-endpoint: /ready
+    readiness-health-check-invocation-timeout: 7
+    readiness-health-check-interval: 4
     timeout: 30
+    user: vcap
   - type: worker
     instances: 1
     memory: 0.25GB
@@ -54,6 +63,11 @@ applications:
     command: help
     memory: 32M
 `;
+    await cc.admin.post('/v3/service_instances', {
+      type: 'user-provided',
+      name: 'full-service',
+      relationships: { space: { data: { guid: cc.space_guid } } },
+    });
     const accepted = await apply(text);
     const job = await cc.admin.job(accepted);
     assert.equal(job.at('state'), 'COMPLETE', job.text);
@@ -72,7 +86,7 @@ applications:
     );
     assert.deepEqual(web.at('health_check'), {
       type: 'http',
-      data: { timeout: 30, invocation_timeout: null, interval: null, endpoint: '/up' },
+      data: { timeout: 30, invocation_timeout: 10, interval: 5, endpoint: '/up' },
     });
     assert.equal((await cc.admin.get(`/v3/apps/${app}/processes/worker`)).at('memory_in_mb'), 256);
     assert.deepEqual((await cc.admin.get(`/v3/apps/${app}/sidecars`)).each('memory_in_mb'), [32]);
@@ -82,7 +96,24 @@ applications:
     const generated = await cc.admin.get(`/v3/apps/${app}/manifest`);
     const diff = await send('manifest_diff', generated.text);
     assert.deepEqual([diff.status, diff.at('diff')], [201, []], diff.text);
-    assert.equal((parse(generated.text) as { applications: { name: string }[] }).applications[0]?.name, 'full');
+    // Attribute by attribute what was applied, but for what clients alone read, and who may run a process.
+    const [said] = (parse(text) as { applications: Said[] }).applications;
+    const [told] = (parse(generated.text) as { applications: Said[] }).applications;
+    assert.ok(said && told);
+    const { path: _path, features, env, routes: said_routes, processes, ...rest } = said;
+    assert.deepEqual(told, { ...told, ...rest });
+    assert.deepEqual([told.features['ssh'], features['ssh']], [false, false]);
+    assert.deepEqual(told.env, Object.fromEntries(Object.entries(env).map(([key, value]) => [key, String(value)])));
+    assert.deepEqual(
+      told.routes.map(({ route, options }) => ({ route, ...(options && { options }) })),
+      said_routes,
+    );
+    const [{ user: _user, 'log-rate-limit-per-second': rate, ...web_said } = {}] = processes;
+    const [web_told] = told.processes;
+    assert.match(String(web_told?.['log-rate-limit-per-second']), /^16K/, String(rate));
+    assert.deepEqual(web_told, { ...web_told, ...web_said, disk_quota: '1024M' });
+    const refused = await apply('applications:\n- { name: full, processes: [{ type: web, user: root }] }');
+    assert.deepEqual(refused.error, [422, `For application 'full': Process "web": User must be 'vcap'`]);
   });
 
   it('leave what they do not mention, and take commands back', async () => {
@@ -199,3 +230,11 @@ applications:
     ]);
   });
 });
+
+interface Said {
+  path?: string;
+  features: Record<string, boolean>;
+  env: Record<string, unknown>;
+  routes: { route: string; options?: object }[];
+  processes: Record<string, unknown>[];
+}

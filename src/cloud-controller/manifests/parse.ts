@@ -73,6 +73,7 @@ const Megabytes = (label: string) =>
 
 const ProcessFields = z.object({
   command: z.union([Text, z.null()]).optional(),
+  user: z.literal('vcap', { error: "User must be 'vcap'" }).optional(),
   instances: z.number({ error: 'Instances is not a number' }).int().min(0).optional(),
   memory: Megabytes('Memory').optional(),
   disk_quota: Megabytes('Disk quota').optional(),

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { after, before, describe, it } from 'node:test';
-import { type Blobstore, CC_BUCKETS } from '#blobs/blobstore.ts';
+import type { Blobstore } from '#blobs/blobstore.ts';
 import { openBlobstore } from '#blobs/config.ts';
 import { systemClock } from '#kernel/clock.ts';
 import { silentLog } from '#kernel/log.ts';
@@ -26,7 +26,7 @@ describe('what is kept', () => {
   });
   after(async () => await cc[Symbol.asyncDispose]());
 
-  const keysIn = async (bucket: (typeof CC_BUCKETS)[number]): Promise<string[]> => {
+  const keysIn = async (bucket: 'cc-packages' | 'cc-droplets' | 'cc-resources'): Promise<string[]> => {
     const keys: string[] = [];
     for await (const { key } of blobs.list(bucket)) keys.push(key);
     return keys.sort();
@@ -43,8 +43,8 @@ describe('what is kept', () => {
     });
     await janitor.sweep();
   };
-  const inState = async (path: string, state: string): Promise<unknown[]> =>
-    (await cc.admin.get(`${path}?states=${state}`)).each('guid');
+  const inState = async (path: string, state: string): Promise<string[]> =>
+    (await cc.admin.get(`${path}?states=${state}`)).each('guid').map(String);
 
   it('of an app is the newest of its packages and droplets, and what runs', async () => {
     const app = await cc.pushed('kept', { a: '1' });
@@ -58,7 +58,7 @@ describe('what is kept', () => {
     assert.ok(expired.length >= 1);
     await blobs.put('cc-packages', 'orphan', Readable.from(['x']), { max_bytes: 9 });
     await tidy();
-    assert.deepEqual(await keysIn('cc-packages'), [...(await inState(packages, 'READY'))].sort());
+    assert.deepEqual(await keysIn('cc-packages'), (await inState(packages, 'READY')).toSorted());
     const cache = (await keysIn('cc-droplets')).filter((key) => key.includes('-cache-'));
     assert.deepEqual(await keysIn('cc-droplets'), [running, ...staged.slice(1), ...cache].sort());
     assert.deepEqual(await keysIn('cc-resources'), []);
