@@ -1,10 +1,6 @@
-import { join } from 'node:path';
 import { Bus } from '#bus/bus.ts';
 import { followRevocations } from '#bus/revocations.ts';
-import { registerRoutes } from '#bus/route-registrar.ts';
-import { Database, type DatabaseOptions } from '#db/database.ts';
-import { migrate } from '#db/migrate.ts';
-import { listen } from '#http/server.ts';
+import type { DatabaseOptions } from '#db/database.ts';
 import type { ComponentContext, RunningComponent } from '#kernel/component.ts';
 import { Links } from './api/links.ts';
 import { appEffects } from './apps/effects.ts';
@@ -13,20 +9,18 @@ import { installBuildpacks } from './buildpacks/install.ts';
 import { BrokerClient } from './broker-client/client.ts';
 import type { CloudControllerConfig } from './config.ts';
 import type { Deps } from './deps.ts';
-import { createApiServer, uaaVerifier } from './http.ts';
-import { createInternalServer } from './internal/http.ts';
+import { openFaces } from './faces.ts';
+import { uaaVerifier } from './http.ts';
 import { JobQueue } from './jobs/queue.ts';
 import { JobRegistry } from './jobs/registry.ts';
 import { JobRunner } from './jobs/runner.ts';
 import { openAppsSide } from './runtime/apps-side.ts';
-import { resealOld, sealedVariables, sealOldVariables } from './seed/sealed-variables-store.ts';
-import { seed } from './seed/store.ts';
+import { openDatabase } from './seed/open-database.ts';
 import { readEncryptionKeys } from './service-secrets/keys.ts';
 import { Vault } from './service-secrets/vault.ts';
 import { dashboardClients } from './service-brokers/dashboard-clients.ts';
 import { reapLostOperations } from './service-operations/reaper.ts';
 import { openStatus } from './status.ts';
-import type { CcTables } from './tables.ts';
 import { UserDirectory } from './users/directory.ts';
 
 /**
@@ -37,29 +31,10 @@ export async function start(
   config: CloudControllerConfig,
   context: ComponentContext & Pick<DatabaseOptions, 'onStatement'>,
 ): Promise<RunningComponent> {
-  const { log, clock, onStatement } = context;
+  const { log, clock } = context;
   await using stack = new AsyncDisposableStack();
-  const { url, max_connections } = config.database;
-  await migrate({ url, folder: join(import.meta.dirname, '../../migrations/cloud-controller'), log });
-  const keys = readEncryptionKeys(config);
-  const vault = new Vault(keys);
-  const database = stack.use(
-    new Database<CcTables>({
-      url,
-      max_connections,
-      application_name: 'cloud-controller',
-      log,
-      ...(keys.encryption_key !== undefined && { sealed: sealedVariables(vault) }),
-      ...(onStatement && { onStatement }),
-    }),
-  );
-  await seed(database.query, config);
-  if (keys.encryption_key !== undefined) {
-    await sealOldVariables(database.query);
-    const { sealed_anew, unreadable } = await resealOld(database.query, vault);
-    if (unreadable > 0) log.error({ unreadable }, 'secrets in the database that no key of the configuration opens');
-    else if (sealed_anew > 0) log.info({ sealed_anew }, 'all is sealed with the current key');
-  }
+  const vault = new Vault(readEncryptionKeys(config));
+  const database = stack.use(await openDatabase(config, vault, context));
   const bus = stack.use(await Bus.connect({ ...config.nats, name: 'cloud-controller', log }));
   const verifier = uaaVerifier(config, clock);
   stack.use(followRevocations({ bus, clock, refusers: [verifier] }));
@@ -88,14 +63,7 @@ export async function start(
     log,
   };
   await installBuildpacks(deps);
-  const internal = createInternalServer(deps);
-  stack.defer(async () => await internal.close());
-  await listen(internal, config.internal);
-  const external = createApiServer(deps);
-  stack.defer(async () => await external.close());
-  const { port } = await listen(external, config.external);
-  const host = new URL(config.urls.api).hostname;
-  stack.use(registerRoutes({ bus, clock, routes: [{ host: config.route_host, port, uris: [host] }] }));
+  const { port } = stack.use(await openFaces(deps, bus));
   if (config.status) stack.use(await openStatus(config.status, { bus, index: config.index }));
   stack.use(sweepEventsHourly(deps, config.limits.event_retention_days));
   stack.use(reapLostOperations(deps));

@@ -30,6 +30,10 @@ export class Vault {
     this.#keys = encryption_key === undefined ? [] : [encryption_key, ...previous_encryption_keys].map(makeKey);
   }
 
+  get hasKey(): boolean {
+    return this.#keys.length > 0;
+  }
+
   /** Errors: 503 when the configuration has no key. */
   requireKey(): void {
     this.#current();
