@@ -129,7 +129,7 @@ describe('bad input', () => {
       for (const { what, body: hostile } of hostileBodies(body, request.body)) {
         const answer = await send(hostile);
         const { status } = answer;
-        const isRefused = [400, 404, 422].includes(status) && /^CF-/.test(String(answer.at('errors.0.title')));
+        const isRefused = [400, 404, 422].includes(status) && String(answer.at('errors.0.title')).startsWith('CF-');
         if (isRefused) refused.push(hostile);
         else if (status < 300) wasTaken = true;
         else faults.push(`${method} ${path} with ${what}: ${status} ${answer.text.slice(0, 160)}`);

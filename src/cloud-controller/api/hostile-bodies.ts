@@ -23,7 +23,7 @@ const TRICKS: readonly unknown[] = [
   1e300,
   -1,
   0.5,
-  9_007_199_254_740_993,
+  2 ** 53,
   JSON.parse('{"__proto__":{"admin":true}}'),
   Array.from({ length: 2000 }, () => ({ guid: 'none' })),
 ];
@@ -55,8 +55,8 @@ function* placesOf(schema: Schema, path: Path = []): Generator<Path> {
 function* placesIn(value: unknown, path: Path = []): Generator<Path> {
   if (path.length > 0) yield path;
   if (typeof value !== 'object' || value === null) return;
-  if (Array.isArray(value)) return yield* placesIn(value[0], [...path, 0]);
-  for (const [name, inner] of Object.entries(value)) yield* placesIn(inner, [...path, name]);
+  const inners: [string | number, unknown][] = Array.isArray(value) ? [[0, value[0]]] : Object.entries(value);
+  for (const [name, inner] of inners) yield* placesIn(inner, [...path, name]);
 }
 
 /** A copy with something else at a path, which is made where it is not; undefined takes it away. */
