@@ -54,6 +54,28 @@ describe('lists', () => {
     return Math.min(...counts);
   };
 
+  it('take every parameter that /openapi.json tells of them, and refuse others', async () => {
+    const response = await fetch(`${cc.url}/openapi.json`);
+    const document = new Answer(response, await response.text());
+    const faults: string[] = [];
+    let seen = 0;
+    for (const [path, methods] of Object.entries(document.at('paths') as Record<string, { get?: Described }>)) {
+      if (!methods.get || !path.startsWith('/v3/') || path.includes('{')) continue;
+      const list = await cc.admin.get(path);
+      if (list.at('pagination') === undefined) continue;
+      seen += 1;
+      const told = (methods.get.parameters ?? []).map(({ name }) => name);
+      if (!told.includes('per_page')) faults.push(`${path} is not told to be a list`);
+      for (const name of [...told, 'no_such_parameter']) {
+        const answer = await cc.admin.get(`${path}?${encodeURIComponent(name)}=1`);
+        const isUnknown = answer.status === 400 && answer.text.includes('Unknown query parameter');
+        if (isUnknown !== (name === 'no_such_parameter')) faults.push(`${path}?${name}: ${answer.text.slice(0, 120)}`);
+      }
+    }
+    assert.ok(seen > 25, `only ${seen} lists`);
+    assert.deepEqual(faults, []);
+  });
+
   it('cost the same statements whatever they hold, for admins and for others', async () => {
     const response = await fetch(`${cc.url}/openapi.json`);
     const document = new Answer(response, await response.text());

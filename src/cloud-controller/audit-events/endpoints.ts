@@ -1,18 +1,20 @@
 import type { FastifyInstance } from 'fastify';
 import { type Links, presentCommon } from '../api/links.ts';
 import { presentPage } from '../api/list-store.ts';
-import { parseList, splitValues } from '../api/list.ts';
+import { type ListSpec, parseList, splitValues } from '../api/list.ts';
 import type { Deps } from '../deps.ts';
 import { type AuditEventRow, findAuditEvent, listAuditEvents } from './store.ts';
 import { notFound } from '#contracts/cf-errors.ts';
 
+const AUDIT_EVENT_LIST: ListSpec = {
+  filters: ['types', 'target_guids', 'space_guids', 'organization_guids'],
+  plain: ['target_guids[not]'],
+};
+
 export function registerAuditEventEndpoints(server: FastifyInstance, { db, links }: Deps): void {
-  server.get('/v3/audit_events', async (request) => {
+  server.get('/v3/audit_events', { config: { list: AUDIT_EVENT_LIST } }, async (request) => {
     const { caller } = request;
-    const query = parseList(request, {
-      filters: ['types', 'target_guids', 'space_guids', 'organization_guids'],
-      plain: ['target_guids[not]'],
-    });
+    const query = parseList(request, AUDIT_EVENT_LIST);
     const excluded = query.plain['target_guids[not]'];
     const page = await listAuditEvents(db, query, {
       spaces: caller.scope('space.events'),

@@ -4,7 +4,7 @@ import { notFound } from '#contracts/cf-errors.ts';
 import { parseBody } from '../api/body.ts';
 import { type Links, presentTime } from '../api/links.ts';
 import { presentPage } from '../api/list-store.ts';
-import { parseList } from '../api/list.ts';
+import { type ListSpec, parseList } from '../api/list.ts';
 import type { Deps } from '../deps.ts';
 import { recordAuditEvent } from '../events.ts';
 import { type FeatureFlag, findFeatureFlag, isFeatureFlag, listFeatureFlags, setFeatureFlag } from './store.ts';
@@ -15,9 +15,11 @@ const UpdateFeatureFlag = z.strictObject({
 });
 type ByName = { Params: { name: string } };
 
+const FEATURE_FLAG_LIST: ListSpec = { order: ['name'] };
+
 export function registerFeatureFlagEndpoints(server: FastifyInstance, { db, links }: Deps): void {
-  server.get('/v3/feature_flags', async (request) => {
-    const query = parseList(request, { order: ['name'] });
+  server.get('/v3/feature_flags', { config: { list: FEATURE_FLAG_LIST } }, async (request) => {
+    const query = parseList(request, FEATURE_FLAG_LIST);
     const flags = (await listFeatureFlags(db)).sort((one, other) => one.name.localeCompare(other.name));
     if (query.order_by?.direction === 'desc') flags.reverse();
     const first = (query.page - 1) * query.per_page;

@@ -5,7 +5,7 @@ import type { Caller } from '../api/caller.ts';
 import { Name, parseBody, ToMany } from '../api/body.ts';
 import { type Links, presentCommon, presentMetadata, toMany } from '../api/links.ts';
 import { presentPage } from '../api/list-store.ts';
-import { parseList } from '../api/list.ts';
+import { type ListSpec, parseList } from '../api/list.ts';
 import { MetadataUpdate } from '../api/metadata.ts';
 import { existingGuids } from '../api/statement-store.ts';
 import type { Deps } from '../deps.ts';
@@ -31,6 +31,12 @@ const CreateIsolationSegment = z.strictObject({ name: Name, metadata: MetadataUp
 const UpdateIsolationSegment = z.strictObject({ name: Name.optional(), metadata: MetadataUpdate.optional() });
 type ByGuid = { Params: { guid: string } };
 
+const ISOLATION_SEGMENT_LIST: ListSpec = {
+  filters: ['guids', 'names', 'organization_guids'],
+  order: ['name'],
+  labels: true,
+};
+
 export function registerIsolationSegmentEndpoints(server: FastifyInstance, { db, links }: Deps): void {
   const see = async (caller: Caller, guid: string): Promise<IsolationSegment> => {
     const found = await findIsolationSegment(db, guid, caller.scope('isolation_segment.read'));
@@ -38,12 +44,8 @@ export function registerIsolationSegmentEndpoints(server: FastifyInstance, { db,
     return found;
   };
 
-  server.get('/v3/isolation_segments', async (request) => {
-    const query = parseList(request, {
-      filters: ['guids', 'names', 'organization_guids'],
-      order: ['name'],
-      labels: true,
-    });
+  server.get('/v3/isolation_segments', { config: { list: ISOLATION_SEGMENT_LIST } }, async (request) => {
+    const query = parseList(request, ISOLATION_SEGMENT_LIST);
     const page = await listIsolationSegments(db, query, request.caller.scope('isolation_segment.read'));
     return presentPage(page, { query, links, present: (row) => presentIsolationSegment(row, links) });
   });

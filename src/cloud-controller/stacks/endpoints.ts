@@ -28,6 +28,8 @@ const STACK_APP_LIST: ListSpec = {
 };
 type ByGuid = { Params: { guid: string } };
 
+const STACK_LIST: ListSpec = { filters: ['names'], plain: ['default'], order: ['name'], labels: true };
+
 export function registerStackEndpoints(server: FastifyInstance, { db, links, config }: Deps): void {
   const see = async (guid: string): Promise<Stack> => {
     const found = await findStack(db, guid);
@@ -35,8 +37,8 @@ export function registerStackEndpoints(server: FastifyInstance, { db, links, con
     return found;
   };
 
-  server.get('/v3/stacks', async (request) => {
-    const query = parseList(request, { filters: ['names'], plain: ['default'], order: ['name'], labels: true });
+  server.get('/v3/stacks', { config: { list: STACK_LIST } }, async (request) => {
+    const query = parseList(request, STACK_LIST);
     const page = await listStacks(
       db,
       query,

@@ -2,11 +2,13 @@ import type { FastifyInstance } from 'fastify';
 import { CfError, notFound, unprocessable } from '#contracts/cf-errors.ts';
 import { type Links, presentTime } from '../api/links.ts';
 import { type Page, presentPage } from '../api/list-store.ts';
-import { parseList } from '../api/list.ts';
+import { type ListSpec, parseList } from '../api/list.ts';
 import type { Deps } from '../deps.ts';
 import { countUsage } from '../organizations/store.ts';
 import { type AppUsageEventRow, findAppUsageEvent, listAppUsageEvents, reseedAppUsageEvents } from './store.ts';
 import { allSpaceGuids, countPrivateDomains } from './summary-store.ts';
+
+const APP_USAGE_EVENT_LIST: ListSpec = { filters: ['guids'], plain: ['after_guid'] };
 
 export function registerUsageEndpoints(server: FastifyInstance, { db, links, effects }: Deps): void {
   server.get('/v3/info/usage_summary', async ({ caller }) => {
@@ -20,8 +22,8 @@ export function registerUsageEndpoints(server: FastifyInstance, { db, links, eff
     };
   });
 
-  server.get('/v3/app_usage_events', async (request) => {
-    const query = parseList(request, { filters: ['guids'], plain: ['after_guid'] });
+  server.get('/v3/app_usage_events', { config: { list: APP_USAGE_EVENT_LIST } }, async (request) => {
+    const query = parseList(request, APP_USAGE_EVENT_LIST);
     const page: Page<AppUsageEventRow> | undefined = request.caller.may('platform.read')
       ? await listAppUsageEvents(db, query, query.plain['after_guid'])
       : { rows: [], total: 0 };
