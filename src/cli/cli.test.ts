@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -243,6 +245,15 @@ describe('the client', () => {
 });
 
 describe('cf writes', () => {
+  it('nothing more, and no complaint, when nobody reads on', async () => {
+    const child = spawn(process.execPath, [join(import.meta.dirname, 'main.ts'), 'help', '-a']);
+    child.stdout.destroy();
+    let said = '';
+    child.stderr.setEncoding('utf8').on('data', (part: string) => (said += part));
+    const [status] = (await once(child, 'close')) as [number];
+    assert.deepEqual([said, status], ['', 141]);
+  });
+
   it('sizes as the public CLI does', () => {
     assert.deepEqual([0, 12, 1024, 1536, 5 * 1024 ** 2, 3 * 1024 ** 3].map(byteSize), [
       '0',

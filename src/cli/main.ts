@@ -11,6 +11,10 @@ import { Session } from './session.ts';
 import { Terminal } from './terminal.ts';
 import { sayUsageError, withoutEqualsSigns } from './usage.ts';
 
+/** What a shell calls the end by SIGPIPE, which the public CLI has when nobody reads on: `cf apps | head`. */
+const NOBODY_READS = 141;
+
+process.stdout.on('error', () => process.exit(NOBODY_READS));
 const terminal = new Terminal();
 process.exitCode = await main(process.argv.slice(2));
 
