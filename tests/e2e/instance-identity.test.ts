@@ -51,8 +51,13 @@ describe('an instance that proves who it is', () => {
     return await new Promise((done, reject) => {
       request(
         {
-          ...{ host: '127.0.0.1', port: https_port, servername: `app.${platform.domain}`, ca },
-          ...{ headers: { host }, agent: false, ...credentials },
+          host: '127.0.0.1',
+          port: https_port,
+          servername: `app.${platform.domain}`,
+          ca,
+          headers: { host },
+          agent: false,
+          ...credentials,
         },
         (response) => response.resume().once('end', () => done(response.statusCode ?? 0)),
       )
