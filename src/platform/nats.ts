@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
 import { join } from 'node:path';
+import { accepts } from '#kernel/accepts.ts';
 import type { ChildSpec } from './supervisor.ts';
 
 export interface NatsOptions {
@@ -24,23 +24,9 @@ authorization { user: ingot, password: ${JSON.stringify(options.password)} }
     command: 'nats-server',
     args: ['-c', file],
     stop_signal: 'SIGTERM',
-    isReady: async () => await accepts(options.port),
+    isReady: async () => await accepts('127.0.0.1', options.port),
   };
 }
 
 export const natsUrl = (options: Pick<NatsOptions, 'port' | 'password'>): string =>
   `nats://ingot:${encodeURIComponent(options.password)}@127.0.0.1:${options.port}`;
-
-async function accepts(port: number): Promise<boolean> {
-  return await new Promise((resolve) => {
-    const socket = connect({ host: '127.0.0.1', port, timeout: 1000 });
-    const end = (isUp: boolean): void => {
-      socket.destroy();
-      resolve(isUp);
-    };
-    socket
-      .once('connect', () => end(true))
-      .once('error', () => end(false))
-      .once('timeout', () => end(false));
-  });
-}
