@@ -78,8 +78,7 @@ export class Nats implements Service {
   }
 
   async bind(instance: Instance, binding: Binding): Promise<Access> {
-    const others = (await listBindings(this.#options.db, instance.guid)).filter(({ guid }) => guid !== binding.guid);
-    await this.#set(instance, [...others, binding]);
+    await this.#set(instance, [...(await this.#othersThan(binding, instance)), binding]);
     return this.access(instance, binding);
   }
 
@@ -90,15 +89,15 @@ export class Nats implements Service {
   }
 
   async unbind(instance: Instance, binding: Binding): Promise<void> {
-    const all = await listBindings(this.#options.db, instance.guid);
-    await this.#set(
-      instance,
-      all.filter(({ guid }) => guid !== binding.guid),
-    );
+    await this.#set(instance, await this.#othersThan(binding, instance));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#server[Symbol.asyncDispose]();
+  }
+
+  async #othersThan(binding: Binding, instance: Instance): Promise<{ guid: string }[]> {
+    return (await listBindings(this.#options.db, instance.guid)).filter(({ guid }) => guid !== binding.guid);
   }
 
   async #set(instance: Instance, bindings: readonly { guid: string }[]): Promise<void> {

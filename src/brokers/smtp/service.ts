@@ -2,12 +2,13 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import type { RouteMessage } from '#contracts/router.ts';
+import { accepts } from '#kernel/accepts.ts';
 import { AppError } from '#kernel/errors.ts';
 import type { SmtpConfig } from '../config.ts';
 import { type Credentials, idOf } from '../credentials.ts';
-import { accepts } from '../engines/accepts.ts';
 import { Engine, type EngineSpec, type Surroundings } from '../engines/engine.ts';
 import { type SystemUser, writeOwned } from '../engines/system-user.ts';
+import { OneAtATime } from '../osb/one-at-a-time.ts';
 import type { Access, Binding, Change, Instance, JsonObject, Plan, Service, ServiceEntry } from '../service.ts';
 import { shortOf } from '../short-name.ts';
 import { Accounts } from './accounts.ts';
@@ -40,8 +41,9 @@ export class Smtp implements Service {
   readonly #options: SmtpServiceOptions;
   readonly #accounts: Accounts;
   readonly #client_secret: string;
+  /** Starts and stops of the catcher. */
+  readonly #turns = new OneAtATime();
   #engine: Engine | undefined;
-  #starting: Promise<Engine> | undefined;
 
   constructor(options: SmtpServiceOptions) {
     this.#options = options;
@@ -102,7 +104,9 @@ export class Smtp implements Service {
 
   async deprovision(instance: Instance): Promise<void> {
     this.#accounts.removeBox(shortOf(instance.guid));
-    if (this.#accounts.boxes().length === 0) await this.#rest();
+    await this.#turns.run('', async () => {
+      if (this.#accounts.boxes().length === 0) await this.#stop();
+    });
   }
 
   async bind(instance: Instance, binding: Binding): Promise<Access> {
@@ -134,30 +138,22 @@ export class Smtp implements Service {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#starting?.catch(() => {});
-    await this.#rest();
+    await this.#turns.settled();
+    await this.#stop();
   }
 
   async #up(): Promise<void> {
-    this.#starting ??= (async () => {
+    await this.#turns.run('', async () => {
+      if (this.#engine) return;
       const engine = new Engine(this.#spec(), this.#options.around);
       await engine.start();
       this.#engine = engine;
-      return engine;
-    })();
-    try {
-      await this.#starting;
-    } catch (error) {
-      this.#starting = undefined;
-      throw error;
-    }
+    });
   }
 
-  /** Stops it while nobody has a box. */
-  async #rest(): Promise<void> {
+  async #stop(): Promise<void> {
     const engine = this.#engine;
     this.#engine = undefined;
-    this.#starting = undefined;
     await engine?.stop();
   }
 
