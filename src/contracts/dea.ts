@@ -171,10 +171,6 @@ export const DockerImage = z.object({
 });
 export type DockerImage = z.infer<typeof DockerImage>;
 
-/**
- * Everything that a DEA needs to run one instance (LRP) or one task. `env` is what the user and the platform's groups set,
- * in rising order of strength; the DEA adds what it alone knows (PORT, CF_INSTANCE_*, the rest of VCAP_APPLICATION).
- */
 /** A volume of a service binding. Source: Open Service Broker API 2.17, "Volume Mounts Object". */
 export const VolumeMount = z.object({
   driver: z.string(),
@@ -192,7 +188,16 @@ export const ServiceBindingFiles = z.object({
 export type ServiceBindingFiles = z.infer<typeof ServiceBindingFiles>;
 /** In the container. Source: cloud_controller_ng's documentation of service binding files. */
 export const SERVICE_BINDING_FOLDER = '/etc/cf-service-bindings';
+/** What the variable says: the folder, or its one file. */
+export const SERVICE_BINDING_PATHS = {
+  SERVICE_BINDING_ROOT: SERVICE_BINDING_FOLDER,
+  VCAP_SERVICES_FILE_PATH: `${SERVICE_BINDING_FOLDER}/vcap_services`,
+} as const satisfies Record<ServiceBindingFiles['variable'], string>;
 
+/**
+ * Everything that a DEA needs to run one instance (LRP) or one task. `env` is what the user and the platform's groups set,
+ * in rising order of strength; the DEA adds what it alone knows (PORT, CF_INSTANCE_*, the rest of VCAP_APPLICATION).
+ */
 export const StartMessage = z.object({
   kind: z.enum(['LRP', 'TASK']),
   droplet: z.string().describe('guid of the process, or of the task'),

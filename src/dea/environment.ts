@@ -1,4 +1,4 @@
-import { SERVICE_BINDING_FOLDER, type StartMessage } from '#contracts/dea.ts';
+import { SERVICE_BINDING_PATHS, type StartMessage } from '#contracts/dea.ts';
 import type { StagingMessage } from '#contracts/staging.ts';
 import type { PortMapping } from '#contracts/warden.ts';
 import type { ImageConfig } from './docker/image.ts';
@@ -120,14 +120,7 @@ function servicesVariable({
   vcap_services,
 }: Pick<StartMessage, 'service_binding_files' | 'vcap_services'>): [string, string] {
   if (!files) return ['VCAP_SERVICES', JSON.stringify(vcap_services)];
-  switch (files.variable) {
-    case 'SERVICE_BINDING_ROOT':
-      return ['SERVICE_BINDING_ROOT', SERVICE_BINDING_FOLDER];
-    case 'VCAP_SERVICES_FILE_PATH':
-      return ['VCAP_SERVICES_FILE_PATH', `${SERVICE_BINDING_FOLDER}/vcap_services`];
-    default:
-      return files.variable satisfies never;
-  }
+  return [files.variable, SERVICE_BINDING_PATHS[files.variable]];
 }
 
 /** The first relational service's address, for frameworks that look there; the user's own setting stands above it. */

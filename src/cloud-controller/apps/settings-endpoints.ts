@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { notFound, unprocessable } from '#contracts/cf-errors.ts';
-import { SERVICE_BINDING_FOLDER } from '#contracts/dea.ts';
+import { SERVICE_BINDING_PATHS } from '#contracts/dea.ts';
 import { parseBody } from '../api/body.ts';
 import { inTransaction } from '../api/statement-store.ts';
 import type { Deps } from '../deps.ts';
@@ -143,9 +143,9 @@ function registerEnvironmentEndpoints(server: FastifyInstance, deps: Deps): void
 
 /** What stands in the environment of the app's services; the files themselves are in containers alone. */
 function servicesVariable(app: FoundApp, services: VcapServices): Record<string, unknown> {
-  if (app.service_binding_k8s_enabled) return { SERVICE_BINDING_ROOT: SERVICE_BINDING_FOLDER };
-  if (app.file_based_vcap_services_enabled)
-    return { VCAP_SERVICES_FILE_PATH: `${SERVICE_BINDING_FOLDER}/vcap_services` };
+  const { SERVICE_BINDING_ROOT, VCAP_SERVICES_FILE_PATH } = SERVICE_BINDING_PATHS;
+  if (app.service_binding_k8s_enabled) return { SERVICE_BINDING_ROOT };
+  if (app.file_based_vcap_services_enabled) return { VCAP_SERVICES_FILE_PATH };
   return { VCAP_SERVICES: services };
 }
 

@@ -3,7 +3,7 @@ import { sql } from 'kysely';
 import { unprocessable } from '#contracts/cf-errors.ts';
 import { isUniqueViolation } from '#db/database.ts';
 import type { ListQuery } from '../api/list.ts';
-import { isInPermittedSpace, isOneOfNames, type Page, selectPage } from '../api/list-store.ts';
+import { isInPermittedSpace, isOneOf, isOneOfNames, type Page, selectPage } from '../api/list-store.ts';
 import type { Scope } from '../api/permissions.ts';
 import type { Db } from '../tables.ts';
 import type { AppRow } from '../tables-apps.ts';
@@ -43,7 +43,7 @@ export async function findApp(db: Db, guid: string): Promise<FoundApp | undefine
 /** Those of the apps that the scope shows. */
 export async function appsWithin(db: Db, guids: readonly string[], scope: Scope): Promise<FoundApp[]> {
   return await appsWithPlace(db)
-    .where('apps.guid', '=', sql<string>`any(${[...new Set(guids)]}::text[])`)
+    .where(isOneOf('apps.guid', [...new Set(guids)]))
     .where(isInPermittedSpace(scope, 'apps.space_guid'))
     .orderBy('apps.id')
     .execute();

@@ -12,6 +12,7 @@ import { findDomain } from '../domains/store.ts';
 import { recordAuditEvent } from '../events.ts';
 import { presentOrganization } from '../organizations/presenter.ts';
 import { organizationsByGuid } from '../organizations/store.ts';
+import { appsOfRoute } from '../routes/destinations-store.ts';
 import { seeRoute } from '../routes/endpoints.ts';
 import { presentRoute } from '../routes/presenter.ts';
 import { findRoute, routesByGuid } from '../routes/store.ts';
@@ -21,7 +22,6 @@ import type { Trx } from '../tables.ts';
 import { presentRoutePolicy } from './presenter.ts';
 import { CreateRoutePolicy, ROUTE_POLICY_LIST, SOURCE, UpdateRoutePolicy } from './schema.ts';
 import {
-  appsOfRoute,
   deleteRoutePolicy,
   findRoutePolicy,
   insertRoutePolicy,

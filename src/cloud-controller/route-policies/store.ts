@@ -107,17 +107,6 @@ export async function deleteRoutePolicy(trx: Trx, guid: string): Promise<void> {
   await trx.deleteFrom('route_policies').where('guid', '=', guid).execute();
 }
 
-/** Apps that a route leads to: their instances tell the router its policies. */
-export async function appsOfRoute(db: Db, route_guid: string): Promise<string[]> {
-  const rows = await db
-    .selectFrom('route_destinations')
-    .select('app_guid')
-    .distinct()
-    .where('route_guid', '=', route_guid)
-    .execute();
-  return rows.map(({ app_guid }) => app_guid);
-}
-
 export function sourceOf(policy: { source_type: string; source_guid: string }): string {
   return policy.source_type === 'any' ? 'cf:any' : `cf:${policy.source_type}:${policy.source_guid}`;
 }

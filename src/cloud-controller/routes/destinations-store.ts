@@ -50,6 +50,17 @@ export async function setDestinationProtocol(db: Db, guid: string, protocol: str
   await db.updateTable('route_destinations').set({ protocol, updated_at: NOW }).where('guid', '=', guid).execute();
 }
 
+/** The apps that a route leads to. */
+export async function appsOfRoute(db: Db, route_guid: string): Promise<string[]> {
+  const rows = await db
+    .selectFrom('route_destinations')
+    .select('app_guid')
+    .distinct()
+    .where('route_guid', '=', route_guid)
+    .execute();
+  return rows.map((row) => row.app_guid);
+}
+
 export interface DestinationApp {
   guid: string;
   name: string;

@@ -12,6 +12,7 @@ import { inTransaction } from '../api/statement-store.ts';
 import { BrokerTrouble } from '../broker-client/trouble.ts';
 import type { Deps } from '../deps.ts';
 import { findDomain } from '../domains/store.ts';
+import { appsOfRoute } from '../routes/destinations-store.ts';
 import { presentRoute } from '../routes/presenter.ts';
 import { findRoute, routesByGuid, type Route } from '../routes/store.ts';
 import { maySeeInstance } from '../service-instances/policy.ts';
@@ -22,7 +23,6 @@ import { begun, isBusy, presentOperation } from '../service-operations/operation
 import { checkParameters } from '../service-parameters/check.ts';
 import { enqueueRouteBind, recordRouteBindingEvent, registerRouteBindingJobs, unbindRoute } from './managed.ts';
 import {
-  appsOfRoute,
   bindingOfRoute,
   findRouteBinding,
   insertRouteBinding,

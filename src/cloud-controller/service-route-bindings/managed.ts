@@ -6,6 +6,7 @@ import { BrokerTrouble } from '../broker-client/trouble.ts';
 import type { Deps } from '../deps.ts';
 import { type Actor, ActorSchema, recordAuditEvent } from '../events.ts';
 import type { JobContext, JobOutcome } from '../jobs/registry.ts';
+import { appsOfRoute } from '../routes/destinations-store.ts';
 import { routeUrl } from '../routes/presenter.ts';
 import { findRoute } from '../routes/store.ts';
 import { lockServiceInstance } from '../service-instances/store.ts';
@@ -15,7 +16,6 @@ import { begun, isBusy, SUCCEEDED } from '../service-operations/operation.ts';
 import { carryOn, Progress, runOperation } from '../service-operations/run.ts';
 import type { Trx } from '../tables.ts';
 import {
-  appsOfRoute,
   deleteRouteBinding,
   findRouteBinding,
   lockRouteBinding,

@@ -126,17 +126,6 @@ export async function deleteRouteBinding(trx: Db, guid: string): Promise<void> {
   await trx.deleteFrom('service_route_bindings').where('guid', '=', guid).execute();
 }
 
-/** The apps that a route leads to. */
-export async function appsOfRoute(db: Db, route_guid: string): Promise<string[]> {
-  const rows = await db
-    .selectFrom('route_destinations')
-    .select('app_guid')
-    .distinct()
-    .where('route_guid', '=', route_guid)
-    .execute();
-  return rows.map((row) => row.app_guid);
-}
-
 /** The routes that an instance is bound to, and the apps that they lead to. */
 export async function routesOfInstance(
   db: Db,
