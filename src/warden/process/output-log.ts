@@ -45,18 +45,21 @@ export class OutputLog {
   /** The lines from an offset on, waiting for more until it is closed. */
   async *follow(offset: number, signal: AbortSignal): AsyncGenerator<Line> {
     let reached = offset;
-    for (;;) {
-      const next = this.#lines.find((line) => line.offset > reached);
-      if (next) {
-        reached = next.offset;
-        yield next;
-        continue;
+    const wake = (): void => this.#wake();
+    signal.addEventListener('abort', wake, { once: true });
+    try {
+      for (;;) {
+        const next = this.#lines.find((line) => line.offset > reached);
+        if (next) {
+          reached = next.offset;
+          yield next;
+          continue;
+        }
+        if (this.#isOver || signal.aborted) return;
+        await new Promise<void>((resolve) => this.#waiting.add(resolve));
       }
-      if (this.#isOver || signal.aborted) return;
-      await new Promise<void>((resolve) => {
-        this.#waiting.add(resolve);
-        signal.addEventListener('abort', () => resolve(), { once: true });
-      });
+    } finally {
+      signal.removeEventListener('abort', wake);
     }
   }
 
