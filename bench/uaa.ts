@@ -1,7 +1,8 @@
 /**
  * What the UAA can do on this machine: tokens by client credentials against the bare RS256 signing rate, checks of tokens as
  * resource servers make them, and SCIM lists over 100,000 users. The UAA is a process of its own, so rates are given per second
- * of its own CPU time too, which says the same on a busy machine as on an idle one.
+ * of its own CPU time too, which says the same on a busy machine as on an idle one. Who lists is another: it does V8's chores
+ * itself, since helper threads would take the cores that UAA and PostgreSQL answer with (a third of the p99 on two cores).
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { createPublicKey, generateKeyPairSync, sign, verify } from 'node:crypto';
@@ -17,7 +18,8 @@ import { RESOURCE_SECRET, TestUaa } from '#uaa/testing.ts';
 
 const SECONDS = 5;
 const USERS = 100_000;
-const LISTS = 400;
+/** Enough that the hundredth is more than the first few, which find everything cold. */
+const LISTS = 2_000;
 /** How often a token comes to one resource server: a cf push sends dozens of requests by one token, a cf target about five. */
 const USES = 10;
 const ROUNDS = 5;
@@ -28,8 +30,22 @@ interface Served {
   database_url: string;
 }
 
-if (process.argv[2] === 'serve') await serve();
+interface ListTimes {
+  what: string;
+  p50: number;
+  p99: number;
+  worst: number;
+}
+
+const [, , role] = process.argv;
+if (role === 'serve') await serve();
+else if (role === 'list') process.once('message', (served) => void list(served as Served));
 else await measure();
+
+async function list(served: Served): Promise<void> {
+  process.send?.(await listTimes(served));
+  process.disconnect();
+}
 
 async function serve(): Promise<void> {
   const uaa = await TestUaa.start();
@@ -50,8 +66,7 @@ async function measure(): Promise<void> {
   });
   try {
     const [served] = (await once(child, 'message')) as [Served];
-    // Before all else: beside the heap of thousands of tokens one would time this process's own collections of garbage.
-    const lists = await listTimes(served);
+    const lists = await timesOfLister(served);
     const bare = await bareSigning();
     console.log(`bare RS256 signing: ${round(bare.per_cpu_s)} per CPU second (${round(bare.per_s)} per second)`);
     const tokens = await tokenRate(child, served);
@@ -66,8 +81,13 @@ async function measure(): Promise<void> {
     console.log(
       `  tokens never seen: ${round(checks.cold)} = ${Math.round((checks.cold / checks.bare) * 100)} % of bare RS256 verification (${round(checks.bare)}); seen before: ${round(checks.warm)}`,
     );
-    console.log(`\n| SCIM over ${USERS} users | p50 | p99, goal ${GOALS.list_p99_ms} |\n| --- | --- | --- |`);
-    for (const { what, p50, p99 } of lists) console.log(`| ${what} | ${p50.toFixed(1)} ms | ${p99.toFixed(1)} ms |`);
+    console.log(
+      `\n| SCIM over ${USERS} users | p50 | p99, goal ${GOALS.list_p99_ms} | worst of ${LISTS} |\n| --- | --- | --- | --- |`,
+    );
+    for (const { what, ...times } of lists) {
+      const shown = [times.p50, times.p99, times.worst].map((ms) => `${ms.toFixed(1)} ms`);
+      console.log(`| ${what} | ${shown.join(' | ')} |`);
+    }
   } finally {
     child.send('stop');
     await once(child, 'exit');
@@ -163,7 +183,21 @@ async function checkRates({ url }: Served, tokens: readonly string[]): Promise<C
   return { bare: median('bare'), cold: median('cold'), warm: median('warm'), mixed: median('mixed') };
 }
 
-async function listTimes(served: Served): Promise<{ what: string; p50: number; p99: number }[]> {
+async function timesOfLister(served: Served): Promise<ListTimes[]> {
+  const lister = fork(import.meta.filename, ['list'], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    execArgv: [...nodeFlags('bench'), '--v8-pool-size=0'],
+  });
+  const exit = once(lister, 'exit');
+  lister.send(served);
+  const first = await Promise.race([once(lister, 'message'), exit.then(() => undefined)]);
+  if (!first) throw new Error('the lister ended without times');
+  await exit;
+  const [times] = first as [ListTimes[]];
+  return times;
+}
+
+async function listTimes(served: Served): Promise<ListTimes[]> {
   await fill(served.database_url);
   await using pool = disposable(new Pool(served.url, { connections: 1 }));
   const token = await machineToken(served.url);
@@ -197,7 +231,7 @@ async function listTimes(served: Served): Promise<{ what: string; p50: number; p
     }
     times.sort((a, b) => a - b);
     const at = (share: number): number => times[Math.floor(times.length * share)] ?? NaN;
-    results.push({ what, p50: at(0.5), p99: at(0.99) });
+    results.push({ what, p50: at(0.5), p99: at(0.99), worst: times.at(-1) ?? NaN });
   }
   return results;
 }
