@@ -44,7 +44,7 @@ else await measure();
 
 async function list(served: Served): Promise<void> {
   process.send?.(await listTimes(served));
-  process.disconnect();
+  process.disconnect?.();
 }
 
 async function serve(): Promise<void> {
