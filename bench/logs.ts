@@ -206,7 +206,9 @@ async function benchSearch(millions: number): Promise<void> {
       ['letters of an id that is nowhere', { q: 'deadbeefcafe' }],
       ['seven signs of an id that is nowhere', { q: '=1d2e3a4 ' }],
       ['words that are everywhere, in an order that is not', { q: 'timeout items status' }],
-      ['six signs of an id, fewer than the filters know', { q: 'f9e8f9' }],
+      ['six signs out of an id', { q: 'f9e8f9' }],
+      ['five signs out of an id', { q: '9e8f9' }],
+      ['four signs of an id, fewer than the filters know', { q: 'f9e8' }],
     ];
     for (const [what, terms] of searches) {
       const times: number[] = [];

@@ -3,17 +3,19 @@ import type { Chunk } from './chunk.ts';
 /**
  * What a block's text may hold, in three Bloom filters, so that a search opens only blocks that can matter. One has the runs of
  * three letters or digits, which any search has; in text full of random ids it soon has them all. One has whole words with
- * a digit in them, which is what ids are made of. One has longer runs, five letters or seven with a digit, which most parts of ids
- * and words have, and the seams of words: the last letters of one, what is between, and the first letters of the next, so that words
- * which every block has are not sought where they do not meet. Letters count in lower case; bytes beyond ASCII are between words.
- * Layout: u32 bytes of the first with the highest bit set, u32 bytes of the second, the first, the second, the third; the size of each
- * is a power of two. Blocks of before there was a third: u32 bytes of the first, the first, the second.
+ * a digit in them, which is what ids are made of. One has the runs of five, which parts of ids and words have and few blocks have by
+ * chance, and the seams of words: the last letters of one, what is between, and the first letters of the next, so that words which every
+ * block has are not sought where they do not meet. Letters count in lower case; bytes beyond ASCII are between words.
+ * Layout: u32 bytes of the first with the two highest bits set, u32 bytes of the second, the first, the second, the third; the size of
+ * each is a power of two. Older blocks: the highest bit alone, and a third that is not asked; or no bit and no third, that is u32 bytes
+ * of the first, the first, the second.
  */
 const MIN_BITS = 1 << 9;
 const MAX_GRAM_BITS = 1 << 16;
 const MAX_WORD_BITS = 1 << 17;
 const MAX_FAR_BITS = 1 << 16;
 const HAS_THIRD = 0x8000_0000;
+const IS_OF_FIVES = 0x4000_0000;
 const MIN_WORD_LENGTH = 4;
 const BITS_PER_MARK = 5;
 
@@ -74,9 +76,8 @@ class Marks {
     // The gram at the end of the word before, or 0, and what came after it.
     let tail = 0;
     let between = 0;
-    // The last five, and the two before those, in six bits each.
+    // The last five, in six bits each.
     let five = 0;
-    let older = 0;
     for (let at = 0; at < text.length; at++) {
       const byte = text[at] ?? 0;
       const symbol = CLASS[byte] ?? 0;
@@ -84,14 +85,12 @@ class Marks {
         if (symbol <= LAST_DIGIT) lastDigit = at;
         hash = (Math.imul(hash, 31) + symbol) | 0;
         gram = (gram * 37 + symbol) % GRAMS;
-        older = ((older << 6) | (five >>> 24)) & 0xfff;
         five = ((five << 6) | symbol) & 0x3fffffff;
         run += 1;
         if (run < 3) continue;
         this.grams[gram] = 1;
         if (run === 3 && tail !== 0 && lastDigit <= at - 3) this.#far(seamOf(tail, between, gram));
-        else if (run >= 7 && lastDigit > at - 7) this.#far(seamOf(7, older, five));
-        if (run >= 5 && lastDigit <= at - 5) this.#far(seamOf(5, 0, five));
+        if (run >= 5) this.#far(seamOf(5, 0, five));
         continue;
       }
       if (run > 0) {
@@ -137,7 +136,7 @@ export function buildFilter(chunk: Chunk): Buffer {
   for (const word of marks.words.all()) set(words, word);
   const parts = [shrunk(grams), shrunk(words), shrunk(far)];
   const head = Buffer.alloc(8);
-  head.writeUInt32LE(((parts[0]?.length ?? 0) | HAS_THIRD) >>> 0, 0);
+  head.writeUInt32LE(((parts[0]?.length ?? 0) | HAS_THIRD | IS_OF_FIVES) >>> 0, 0);
   head.writeUInt32LE(parts[1]?.length ?? 0, 4);
   return Buffer.concat([head, ...parts]);
 }
@@ -156,14 +155,14 @@ export function mayHold(filter: Buffer, query: FilterQuery): boolean {
   const head = filter.readUInt32LE(0);
   const hasThird = (head & HAS_THIRD) !== 0;
   const gramsAt = hasThird ? 8 : 4;
-  const wordsAt = gramsAt + (head & ~HAS_THIRD);
+  const wordsAt = gramsAt + (head & ~(HAS_THIRD | IS_OF_FIVES));
   const farAt = hasThird ? wordsAt + filter.readUInt32LE(4) : filter.length;
   const grams = filter.subarray(gramsAt, wordsAt);
   const words = filter.subarray(wordsAt, farAt);
   const far = filter.subarray(farAt);
   return (
     query.words.every((word) => has(words, word)) &&
-    (!hasThird || query.far.every((mark) => has(far, mark))) &&
+    ((head & IS_OF_FIVES) === 0 || query.far.every((mark) => has(far, mark))) &&
     query.grams.every((gram) => has(grams, gram))
   );
 }
