@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync, renameSync, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AppError } from '#kernel/errors.ts';
+import { AppError, describeError } from '#kernel/errors.ts';
 import type { Log } from '#kernel/log.ts';
 import type { Home } from './home.ts';
 import { forgetProcess, isAlive, listProcesses, recordProcess } from './process-record.ts';
@@ -152,9 +152,23 @@ export class Supervisor {
         if (child.isWanted) this.#spawn(child);
       }, delay);
     };
-    if (spec.nice !== undefined && running.pid !== undefined) setPriority(running.pid, spec.nice);
+    if (spec.nice !== undefined && running.pid !== undefined) this.#stepBack(spec.name, running.pid, spec.nice);
     running.once('error', (error) => ended({ error: error.message }));
     running.once('exit', (exit_status, signal) => ended({ exit_status, signal }));
+  }
+
+  /**
+   * Each process leads a session, which a kernel with autogroups schedules as one: there `nice` counts within the session, and the
+   * session has a value of its own. Without root either may be refused, and nothing depends on it.
+   */
+  #stepBack(name: string, pid: number, nice: number): void {
+    const session = `/proc/${pid}/autogroup`;
+    try {
+      setPriority(pid, nice);
+      if (existsSync(session)) writeFileSync(session, String(nice));
+    } catch (error) {
+      this.#log.warn({ name, nice, error: describeError(error) }, 'process does not step back for others');
+    }
   }
 
   #logFile(name: string): string {
