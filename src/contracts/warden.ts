@@ -92,6 +92,10 @@ export const CreateRequest = z.strictObject({
   net_in: z.array(z.object({ host_port: z.number().int().optional(), container_port: z.number().int() })).default([]),
   net_out: z.array(EgressRule).default([]),
   hostname: z.string().optional(),
+  is_background: z
+    .boolean()
+    .default(false)
+    .describe('shares of CPU and disks count in a group of all such containers, which has little beside the others'),
   properties: z
     .record(z.string(), z.string())
     .default({})

@@ -115,7 +115,8 @@ export class TestWarden implements AsyncDisposable {
       input: `add table inet ingot_${this.name}\ndelete table inet ingot_${this.name}`,
     });
     for (const controller of await readdir('/sys/fs/cgroup')) {
-      await rmdir(join('/sys/fs/cgroup', controller, `ingot-${this.name}`)).catch(() => {});
+      for (const group of [`ingot-${this.name}`, `ingot-${this.name}-background`])
+        await rmdir(join('/sys/fs/cgroup', controller, group)).catch(() => {});
     }
     await rm(this.folder, { recursive: true, force: true });
   }

@@ -64,7 +64,7 @@ export async function build(ground: Ground, record: ContainerRecord): Promise<Pr
     rootfs: join(folder, 'rootfs'),
     hostname: record.hostname,
     reaper: reaperPath(record),
-    cgroup_path: `/${ground.cgroupOf(handle).path}`,
+    cgroup_path: `/${ground.cgroupOf(record).path}`,
     ids: ground.ids.rangeOf(slot),
     limits,
     bind_mounts,
@@ -84,7 +84,9 @@ export async function build(ground: Ground, record: ContainerRecord): Promise<Pr
   connectContainer(started, place, ground.mtu);
   if (limits.bandwidth) await limitBandwidth(started, place, limits.bandwidth);
   ground.seccomp.program ??= await ground.runtime.seccompProgram(handle);
-  if (limits.io_weight !== undefined) ground.cgroupOf(handle).setLimits({ io_weight: limits.io_weight });
+  if (limits.io_weight !== undefined) ground.cgroupOf(record).setLimits({ io_weight: limits.io_weight });
+  // crun has made that group, if this is the first container in it.
+  if (record.is_background) ground.groups.background.setLimits(ground.config.background);
   const process = identify(started);
   if (!process) throw new Error('its first process ended at once');
   return process;
@@ -141,13 +143,14 @@ export async function demolish(ground: Ground, handle: string, slot: number | un
   await ground.disks.remove(handle);
 }
 
-/** Ends what crun left running, if anything, and waits until the group is gone. */
+/** Ends what crun left running, if anything, and waits until the group is gone, in whichever of the two it was. */
 async function emptyCgroup(ground: Ground, handle: string): Promise<void> {
-  const cgroup = ground.cgroupOf(handle);
+  const groups = Object.values(ground.groups).map((top) => top.below(handle));
   const deadline = ground.clock.monotonic() + PATIENCE_MS;
-  while (cgroup.exists()) {
-    cgroup.signalAll('SIGKILL');
-    if (cgroup.remove()) return;
+  for (;;) {
+    const left = groups.filter((group) => group.exists());
+    for (const group of left) group.signalAll('SIGKILL');
+    if (left.every((group) => group.remove())) return;
     if (ground.clock.monotonic() > deadline) throw new Error(`processes of ${handle} do not end`);
     await ground.clock.sleep(LOOK_MS);
   }

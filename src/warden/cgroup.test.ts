@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { eventually } from '#testing/eventually.ts';
-import { Cgroup, cpuWeight, limitWrites } from './cgroup.ts';
+import { Cgroup, cpuWeight, groupPaths, limitWrites } from './cgroup.ts';
+import { WardenConfig } from './config.ts';
 
 test('limits on a host with version 2 of cgroups are written as it has them', () => {
   const change = { memory_in_bytes: 1024, cpu_shares: 1024, cpu_quota: 1.5, io_weight: 10, pids: 7 };
@@ -31,6 +32,22 @@ test('I/O weight on version 1 is whichever file the kernel has', () => {
     ['blkio', 'blkio.bfq.weight', '10'],
     ['blkio', 'blkio.weight', '10'],
   ]);
+});
+
+test('what is written of the group of builds has little beside the group of apps, on either version', () => {
+  const { background } = WardenConfig.parse({ socket_path: '/s', depot: '/d', stacks: {} });
+  assert.deepEqual(limitWrites(1, background, false), [
+    ['cpu', 'cpu.shares', '64'], // of 1024
+    ['blkio', 'blkio.bfq.weight', '10'],
+    ['blkio', 'blkio.weight', '10'],
+  ]);
+  assert.deepEqual(limitWrites(2, background, false), [
+    ['', 'cpu.weight', '3'], // of 100
+    ['', 'io.weight', '10'],
+    ['', 'io.bfq.weight', '10'],
+  ]);
+  const [foreground, behind] = groupPaths('ingot');
+  assert.deepEqual([foreground, behind], ['ingot-ingot', 'ingot-ingot-background']);
 });
 
 test('a group of a real version 2 hierarchy is counted, spares one, is killed whole, and goes', async (t) => {

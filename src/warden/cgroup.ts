@@ -57,7 +57,15 @@ export function cpuWeight(shares: number): number {
   return Math.floor(1 + ((shares - 2) * 9999) / 262_142);
 }
 
-/** The control group of one container, in all hierarchies of a version 1 host or the one of version 2. */
+/**
+ * The two groups that hold those of a warden's containers. Weights count among siblings only: were builds in the group of the
+ * apps, both together would take from the platform's processes what only apps should.
+ */
+export function groupPaths(name: string): [foreground: string, background: string] {
+  return [`ingot-${name}`, `ingot-${name}-background`];
+}
+
+/** The control group of one container, or the one that holds many, in all hierarchies of a version 1 host or the one of version 2. */
 export class Cgroup {
   readonly version: 1 | 2;
   /** below the root of each hierarchy */
@@ -68,6 +76,20 @@ export class Cgroup {
     this.version = version;
     this.path = path;
     this.#root = root;
+  }
+
+  below(name: string): Cgroup {
+    return new Cgroup(this.version, join(this.path, name), this.#root);
+  }
+
+  /** Names of the groups directly in it. */
+  names(): string[] {
+    const names = this.#folders()
+      .filter((folder) => existsSync(folder))
+      .flatMap((folder) => readdirSync(folder, { withFileTypes: true }))
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => entry.name);
+    return [...new Set(names)];
   }
 
   processes(): number[] {
@@ -188,18 +210,6 @@ export class Cgroup {
       throw error;
     }
   }
-}
-
-/** Names of the groups directly below `path`. */
-export function groupsBelow(version: 1 | 2, path: string): string[] {
-  const folders =
-    version === 2 ? [join(ROOT, path)] : readdirSync(ROOT).map((controller) => join(ROOT, controller, path));
-  const names = folders
-    .filter((folder) => existsSync(folder))
-    .flatMap((folder) => readdirSync(folder, { withFileTypes: true }))
-    .filter((entry) => entry.isDirectory())
-    .map((entry) => entry.name);
-  return [...new Set(names)];
 }
 
 /** io.weight is the I/O cost controller's; the others are bfq's, which has to be a disk's scheduler to have a say. */

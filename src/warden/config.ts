@@ -65,6 +65,13 @@ export const WardenConfig = z
       .string()
       .optional()
       .describe('CA bundle that containers trust instead of the one of their stack'),
+    background: z
+      .strictObject({
+        cpu_shares: z.number().int().min(2).max(1024).default(64),
+        io_weight: z.number().int().min(1).max(100).default(10),
+      })
+      .prefault({})
+      .describe('of all background containers together (builds), where all others have 1024 and 100'),
     backend: z
       .enum(['crun', 'process'])
       .default('crun')

@@ -17,6 +17,7 @@ import { describeError } from '#kernel/errors.ts';
 import { WardenError } from '#http/warden-client.ts';
 import { limitBandwidth } from './bandwidth.ts';
 import { build, demolish, endWorkOn, rulesOf } from './build.ts';
+import type { Cgroup } from './cgroup.ts';
 import type { ContainerRecord } from './depot.ts';
 import type { Ground } from './ground.ts';
 import { Job } from './job.ts';
@@ -83,7 +84,7 @@ export class Container {
   }
 
   info(): ContainerInfo {
-    const cgroup = this.#ground.cgroupOf(this.handle);
+    const cgroup = this.#cgroup;
     this.#noteMemory(cgroup.oomKills());
     const { state, events, properties, limits } = this.#record;
     return {
@@ -108,7 +109,7 @@ export class Container {
       if (this.jobs.has(job_id)) throw new WardenError('handle_taken', `there is a job ${job_id} already`);
       const { depot, runtime } = this.#ground;
       const spec = this.processOf(request);
-      const oom_kills_before = this.#ground.cgroupOf(this.handle).oomKills();
+      const oom_kills_before = this.#cgroup.oomKills();
       const record = { job_id, oom_kills_before };
       depot.writeJob(this.handle, record);
       const job = this.#addJob(new Job({ ...this.#jobOptions(), record }));
@@ -207,7 +208,7 @@ export class Container {
       this.mustRun();
       const given = Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined));
       try {
-        this.#ground.cgroupOf(this.handle).setLimits(change);
+        this.#cgroup.setLimits(change);
         const { process, slot } = this.#record;
         if (change.bandwidth && process) {
           await limitBandwidth(process.pid, this.#ground.placeOf(slot), change.bandwidth);
@@ -266,7 +267,7 @@ export class Container {
       log_keep_bytes: config.job_log_keep_mb * 1024 * 1024,
       handle: this.handle,
       oomKills: () => {
-        const kills = this.#ground.cgroupOf(this.handle).oomKills();
+        const kills = this.#cgroup.oomKills();
         this.#noteMemory(kills);
         return kills;
       },
@@ -285,6 +286,10 @@ export class Container {
     }
   }
 
+  get #cgroup(): Cgroup {
+    return this.#ground.cgroupOf(this.#record);
+  }
+
   #isRunning(): boolean {
     const { process } = this.#record;
     return process !== undefined && isAlive(process);
@@ -301,14 +306,11 @@ export class Container {
   /** All processes but the first, which only reaps. */
   #processes(): number[] {
     const first = this.#record.process?.pid;
-    return this.#ground
-      .cgroupOf(this.handle)
-      .processes()
-      .filter((pid) => pid !== first);
+    return this.#cgroup.processes().filter((pid) => pid !== first);
   }
 
   #signalAll(signal: NodeJS.Signals): void {
-    this.#ground.cgroupOf(this.handle).signalAll(signal, this.#record.process?.pid);
+    this.#cgroup.signalAll(signal, this.#record.process?.pid);
   }
 
   async #untilQuiet(patience_ms: number, each: () => void): Promise<boolean> {

@@ -15,6 +15,7 @@ export const ContainerRecord = z.object({
   layers: z.array(z.string()),
   bind_mounts: z.array(BindMount),
   hostname: z.string(),
+  is_background: z.boolean().default(false),
   limits: ContainerLimits,
   ports: z.array(PortMapping),
   net_out: z.array(EgressRule),

@@ -7,9 +7,9 @@ import { ContainerNetwork } from './container-network.ts';
 import { nameserversIn } from './dns/names.ts';
 import { DnsServer } from './dns/server.ts';
 import { BtrfsStore, DiskTooSmall } from './btrfs-store.ts';
-import { Cgroup } from './cgroup.ts';
+import { Cgroup, groupPaths } from './cgroup.ts';
 import type { WardenConfig } from './config.ts';
-import { Depot } from './depot.ts';
+import { type ContainerRecord, Depot } from './depot.ts';
 import type { DiskStore } from './disk-store.ts';
 import { FirewallTable } from './firewall-table.ts';
 import { IdMappings } from './id-mapping.ts';
@@ -43,7 +43,9 @@ export interface Ground extends ComponentContext {
   /** No process can be given more open files than this. */
   max_open_files: number;
   placeOf(slot: number): Place;
-  cgroupOf(handle: string): Cgroup;
+  cgroupOf(container: Pick<ContainerRecord, 'handle' | 'is_background'>): Cgroup;
+  /** The groups that containers' own lie in. */
+  groups: { foreground: Cgroup; background: Cgroup };
   /** A container's folder on the tmpfs. */
   mountsOf(handle: string): string;
 }
@@ -70,7 +72,7 @@ export async function prepareGround(config: WardenConfig, context: ComponentCont
   network.rememberPort(dns.port);
   const { name, allow_host_access } = config;
   const settings = { name, pool, allow_host_access, dns_port: dns.port };
-  const groups = `ingot-${config.name}`;
+  const [foreground, background] = groupPaths(config.name).map((path) => new Cgroup(version, path)) as [Cgroup, Cgroup];
   mkdirSync(join(run, 'containers'), { recursive: true });
   return {
     ...context,
@@ -89,7 +91,8 @@ export async function prepareGround(config: WardenConfig, context: ComponentCont
     seccomp: { program: undefined },
     max_open_files: openFilesLimit(),
     placeOf: (slot) => placeOf(slot, config.name, pool),
-    cgroupOf: (handle) => new Cgroup(version, join(groups, handle)),
+    groups: { foreground, background },
+    cgroupOf: ({ handle, is_background }) => (is_background ? background : foreground).below(handle),
     mountsOf: (handle) => join(run, 'containers', handle),
   };
 }

@@ -1,12 +1,14 @@
 import { strict as assert } from 'node:assert';
 import { once } from 'node:events';
-import { statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { ContainerLimits, SpawnRequest } from '#contracts/warden.ts';
 import { eventually } from '#testing/eventually.ts';
 import { TestWarden } from '#testing/warden.ts';
+import { groupPaths } from './cgroup.ts';
+import { cgroupsOf } from './testing/remains.ts';
 
 const MB = 1024 * 1024;
 const sh = (script: string, more: Partial<SpawnRequest> = {}): SpawnRequest => ({
@@ -115,6 +117,29 @@ describe('limits', () => {
     if (weight === null) assert.match(note ?? '', /no I\/O weights/);
     else assert.deepEqual([before.weight, weight], [10, 20]);
     await warden.client.destroy(handle);
+  });
+
+  test('background containers weigh little as one group beside that of all others, however much each of them asks for', async () => {
+    const limits = { memory_in_bytes: 64 * MB, disk_in_bytes: 32 * MB, cpu_shares: 1024 };
+    const [front, behind] = [`front-${warden.name}`, `behind-${warden.name}`];
+    await warden.client.create({ handle: front, stack: 'test', limits });
+    await warden.client.create({ handle: behind, stack: 'test', limits, is_background: true });
+    const [group, background] = groupPaths(warden.name);
+    const version = existsSync('/sys/fs/cgroup/cpu') ? 1 : 2;
+    const weight = (path: string): string =>
+      readFileSync(
+        version === 1 ? `/sys/fs/cgroup/cpu/${path}/cpu.shares` : `/sys/fs/cgroup/${path}/cpu.weight`,
+        'utf8',
+      ).trim();
+    assert.deepEqual([weight(group), weight(background)], version === 1 ? ['1024', '64'] : ['100', '3']);
+    assert.equal(weight(`${background}/${behind}`), weight(`${group}/${front}`));
+    const { cpu_stat, pids } = await warden.client.info(behind);
+    assert.ok(cpu_stat.usage_ns > 0 && pids === 1, 'it is looked up where it is');
+    await warden.kill();
+    await warden.resume();
+    assert.equal((await warden.client.run(behind, sh('echo on'))).stdout, 'on\n');
+    for (const handle of [front, behind]) await warden.client.destroy(handle);
+    assert.deepEqual(cgroupsOf(warden.name), []);
   });
 
   test('a cap on CPU throttles, and shares are what was asked for', async () => {

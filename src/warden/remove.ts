@@ -1,7 +1,7 @@
 import { rmSync, rmdirSync, statfsSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '#kernel/clock.ts';
-import { Cgroup, groupsBelow } from './cgroup.ts';
+import { Cgroup, groupPaths } from './cgroup.ts';
 import type { WardenConfig } from './config.ts';
 import { tableName } from './firewall.ts';
 import { lockDepot } from './lock.ts';
@@ -24,13 +24,13 @@ export async function removeWarden(config: Pick<WardenConfig, 'name' | 'depot'>,
   using _lock = lockDepot(depot);
   const version = statfsSync(CGROUPS).type === CGROUP2 ? 2 : 1;
   const deadline = clock.monotonic() + PATIENCE_MS;
-  const top = new Cgroup(version, `ingot-${name}`);
+  const tops = groupPaths(name).map((path) => new Cgroup(version, path));
   for (;;) {
-    const groups = groupsBelow(version, top.path).map((handle) => new Cgroup(version, join(top.path, handle)));
+    const groups = tops.flatMap((top) => top.names().map((handle) => top.below(handle)));
     for (const group of groups) group.signalAll('SIGKILL');
     // What crun and conmon are still at ends as well: their processes would keep the mounts.
     for (const pid of processesWith([join(runFolder(name), 'crun')])) signalProcess(pid, 'SIGKILL');
-    if (groups.every((group) => group.remove()) && top.remove()) break;
+    if ([...groups, ...tops].every((group) => group.remove())) break;
     if (clock.monotonic() > deadline) throw new Error(`processes in the containers of warden ${name} do not end`);
     await clock.sleep(LOOK_MS);
   }

@@ -5,7 +5,6 @@ import type { ContainerList, CreateRequest, NetworkState } from '#contracts/ward
 import { describeError } from '#kernel/errors.ts';
 import { WardenError } from '#http/warden-client.ts';
 import { checkPaths, demolish, endWorkOn, rulesOf } from './build.ts';
-import { groupsBelow } from './cgroup.ts';
 import { Container } from './container.ts';
 import type { Reachable } from './container-network.ts';
 import type { ContainerRecord } from './depot.ts';
@@ -122,12 +121,13 @@ export class Warden {
 
   /** Stops watching; containers live on. Where there are none, what they stood on is taken away as well. */
   close(): void {
-    const { firewall, log } = this.#ground;
+    const { firewall, log, groups } = this.#ground;
     this.#retry?.[Symbol.dispose]();
     for (const container of this.#containers.values()) container.close();
     if (this.#containers.size > 0) return;
     firewall.drop();
-    if (!this.#ground.cgroupOf('').remove()) log.warn({}, 'the control groups of all containers are not empty');
+    if (!groups.foreground.remove() || !groups.background.remove())
+      log.warn({}, 'the control groups of all containers are not empty');
   }
 
   async #destroyNow(container: Container): Promise<void> {
@@ -180,15 +180,15 @@ export class Warden {
 
   /** What the kernel has and the depot does not know. */
   async #removeOrphans(): Promise<void> {
-    const { runtime, disks, config, log } = this.#ground;
+    const { runtime, disks, groups, log } = this.#ground;
     const mounts = this.#ground.mountsOf('');
     for (const folder of [mounts, runtime.state]) mkdirSync(folder, { recursive: true });
-    const version = this.#ground.cgroupOf('').version;
     const found = new Set([
       ...readdirSync(mounts),
       ...readdirSync(runtime.state),
       ...disks.list(),
-      ...groupsBelow(version, `ingot-${config.name}`),
+      ...groups.foreground.names(),
+      ...groups.background.names(),
     ]);
     for (const handle of found) {
       if (this.#containers.has(handle)) continue;

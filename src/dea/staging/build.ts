@@ -195,6 +195,7 @@ export class Build {
         },
         net_out: egress_network_rules,
         hostname: 'staging',
+        is_background: true,
         properties: { dea, staging: task_id, app },
       });
       say(`Cell ${dea} successfully created container for instance ${task_id}`);

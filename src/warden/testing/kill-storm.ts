@@ -28,7 +28,9 @@ export async function killStorm(
       const handle = `c${id}-${n}`;
       const marker = `${handle}-${randomInt(1e6)}`;
       try {
-        await warden.client.create({ handle, stack: 'test', limits: LIMITS, net_in: [{ container_port: 80 }] });
+        const is_background = n % 3 === 0;
+        const net_in = [{ container_port: 80 }];
+        await warden.client.create({ handle, stack: 'test', limits: LIMITS, net_in, is_background });
         made++;
         promised.set(handle, { marker });
         await warden.client.setNetwork(flowsOf(handle));

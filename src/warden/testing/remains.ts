@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { groupPaths } from '../cgroup.ts';
 import type { TestWarden } from '#testing/warden.ts';
 
 /** All that containers can leave on a machine, as a running warden has it. */
@@ -40,7 +41,7 @@ export const NOTHING: ReturnType<typeof remainsOf> = {
 export function cgroupsOf(name: string): string[] {
   const root = '/sys/fs/cgroup';
   return [root, ...readdirSync(root).map((controller) => join(root, controller))]
-    .map((folder) => join(folder, `ingot-${name}`))
+    .flatMap((folder) => groupPaths(name).map((path) => join(folder, path)))
     .filter((folder) => existsSync(folder))
     .flatMap((folder) => readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory()))
     .map((entry) => entry.name);
