@@ -1,19 +1,10 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { authenticated, type LogCacheOptions, SourceHidden } from './log-cache.ts';
-import { evaluate, keyOf, type Labels, selectorsOf, type Series, type Value } from './promql.ts';
-import { type Expression, parseDuration, parsePromql, PromqlInvalid, type Selector } from './promql-parser.ts';
+import { type Data, evaluate, type Series, type Value } from './promql.ts';
+import { type Expression, parseDuration, parsePromql, PromqlInvalid } from './promql-parser.ts';
+import { gather, MAX_STEPS, type Moments, over, type Span } from './promql-range.ts';
 import { loadSeries, sourceOf } from './promql-series.ts';
 import { first, QueryInvalid, type QueryParameters } from './read-query.ts';
-
-const MAX_STEPS = 11_000;
-/** Moments evaluated between two looks at the event loop. */
-const STEPS_PER_TURN = 50;
-
-interface Moments {
-  start_ms: number;
-  end_ms: number;
-  step_ms: number;
-}
 
 type Request = FastifyRequest<{ Querystring: QueryParameters }>;
 
@@ -33,7 +24,7 @@ export function servePromql(server: FastifyInstance, options: LogCacheOptions): 
     return await answering(reply, async () => {
       const moments = momentsOf(request.query);
       const { expression, data } = await prepare(request, options, moments);
-      return { resultType: 'matrix', result: await matrix(expression, data, moments) };
+      return { resultType: 'matrix', result: (await over(expression, moments, data)).map(presentSeries) };
     });
   });
 }
@@ -42,37 +33,19 @@ export function servePromql(server: FastifyInstance, options: LogCacheOptions): 
 async function prepare(
   request: Request,
   { access, store }: LogCacheOptions,
-  moments: { start_ms: number; end_ms: number },
-): Promise<{ expression: Expression; data: Map<Selector, Series[]> }> {
+  span: Span,
+): Promise<{ expression: Expression; data: Data }> {
   const reader = await authenticated(access, request.headers.authorization);
   const expression = parsePromql(first(request.query, 'query') ?? '');
-  const data = new Map<Selector, Series[]>();
-  for (const selector of selectorsOf(expression)) {
+  const data = await gather(expression, span, async (selector, within) => {
     if (!(await access.mayRead(reader, sourceOf(selector)))) throw new SourceHidden();
-    data.set(selector, await loadSeries(store, selector, moments));
-  }
+    return await loadSeries(store, selector, within);
+  });
   return { expression, data };
 }
 
-async function matrix(
-  expression: Expression,
-  data: Map<Selector, Series[]>,
-  { start_ms, end_ms, step_ms }: Moments,
-): Promise<{ metric: Labels; values: [number, string][] }[]> {
-  const rows = new Map<string, { metric: Labels; values: [number, string][] }>();
-  let turn = 0;
-  for (let at_ms = start_ms; at_ms <= end_ms; at_ms += step_ms) {
-    if (++turn % STEPS_PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
-    const value = evaluate(expression, at_ms, data);
-    const samples = value.type === 'scalar' ? [{ labels: {}, value: value.value }] : value.samples;
-    for (const { labels, value: number } of samples) {
-      const key = keyOf(labels);
-      const row = rows.get(key) ?? { metric: labels, values: [] };
-      rows.set(key, row);
-      row.values.push([at_ms / 1000, presentNumber(number)]);
-    }
-  }
-  return [...rows.values()];
+function presentSeries({ labels, samples }: Series): object {
+  return { metric: labels, values: samples.map(([at_ms, number]) => [at_ms / 1000, presentNumber(number)]) };
 }
 
 function presentInstant(value: Value, at_ms: number): object {

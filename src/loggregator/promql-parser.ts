@@ -22,6 +22,15 @@ export interface Selector {
   offset_ms: number;
 }
 
+/** A range vector of what an expression gives at the multiples of a step. */
+export interface Subquery {
+  kind: 'subquery';
+  of: Expression;
+  range_ms: number;
+  step_ms: number;
+  offset_ms: number;
+}
+
 export const AGGREGATIONS = [
   ...(['sum', 'avg', 'min', 'max', 'count', 'group', 'stddev'] as const),
   ...(['topk', 'bottomk', 'quantile'] as const),
@@ -40,6 +49,7 @@ export interface Matching {
 export type Expression =
   | { kind: 'number'; value: number }
   | Selector
+  | Subquery
   | { kind: 'call'; name: string; args: readonly Expression[] }
   | {
       kind: 'aggregate';
@@ -62,7 +72,7 @@ export type Expression =
   | { kind: 'set'; op: SetOperator; left: Expression; right: Expression; matching: Matching };
 
 const TOKEN =
-  /\s*(?:(?<number>(?:\d+\.?\d*(?:e[+-]?\d+)?|\.\d+)(?![\w.])|Inf\b|NaN\b)|(?<duration>(?:\d+(?:ms|[smhdwy]))+)|(?<name>[a-zA-Z_:][\w:]*)|(?<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?<sign>=~|!~|==|!=|>=|<=|[-+*/%^<>=(){}[\],]))/gy;
+  /\s*(?:(?<number>(?:\d+\.?\d*(?:e[+-]?\d+)?|\.\d+)(?![\w.])|Inf\b|NaN\b)|(?<duration>(?:\d+(?:ms|[smhdwy]))+)|(?<step>:\s*(?:\d+(?:ms|[smhdwy]))*(?=\s*\]))|(?<name>[a-zA-Z_:][\w:]*)|(?<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?<sign>=~|!~|==|!=|>=|<=|[-+*/%^<>=(){}[\],]))/gy;
 const UNIT_MS: Readonly<Record<string, number>> = {
   ms: 1,
   s: 1000,
@@ -79,11 +89,14 @@ const LEVELS: readonly (readonly (Operator | SetOperator)[])[] = [
   ['+', '-'],
   ['*', '/', '%'],
 ];
+/** Of a subquery that names none, `[10m:]`: Prometheus' own. */
+const DEFAULT_STEP_MS = 60_000;
 const MAX_LENGTH = 10_000;
 const MAX_DEPTH = 50;
 
 /**
- * Reads PromQL: selectors with ranges and offsets, functions, aggregations, arithmetic, comparisons and sets. Errors: PromqlInvalid.
+ * Reads PromQL: selectors with ranges and offsets, subqueries, functions, aggregations, arithmetic, comparisons and sets.
+ * Errors: PromqlInvalid.
  * Source: prometheus.io/docs/prometheus/latest/querying.
  */
 export function parsePromql(text: string): Expression {
@@ -100,7 +113,7 @@ export function parseDuration(text: string): number | undefined {
   return ms;
 }
 
-type Kind = 'number' | 'duration' | 'name' | 'text' | 'sign' | 'end';
+type Kind = 'number' | 'duration' | 'step' | 'name' | 'text' | 'sign' | 'end';
 interface Token {
   kind: Kind;
   text: string;
@@ -154,7 +167,7 @@ class Parser {
     } else if (this.#take('+')) {
       expression = this.#unary();
     } else {
-      const base = this.#primary();
+      const base = this.#subquery(this.#primary());
       // A power binds tighter than a sign before it, and to the right.
       expression = this.#take('^') ? this.#combine('^', base, () => this.#unary()) : base;
     }
@@ -214,16 +227,33 @@ class Parser {
   #selector(name: string | undefined): Selector {
     const matchers = this.#take('{') ? this.#matchers() : [];
     let range_ms: number | undefined;
-    if (this.#take('[')) {
+    if (!this.#isSubquery() && this.#take('[')) {
       range_ms = this.#duration();
       this.#expect(']');
     }
-    let offset_ms = 0;
-    if (this.#takeName('offset')) {
-      const sign = this.#take('-') ? -1 : 1;
-      offset_ms = sign * this.#duration();
-    }
-    return { kind: 'selector', name, matchers, range_ms, offset_ms };
+    return { kind: 'selector', name, matchers, range_ms, offset_ms: this.#offset() };
+  }
+
+  #subquery(of: Expression): Expression {
+    if (!this.#isSubquery()) return of;
+    this.#expect('[');
+    const range_ms = this.#duration();
+    const step = this.#advance().text.slice(1).trim();
+    const step_ms = step === '' ? DEFAULT_STEP_MS : (parseDuration(step) ?? 0);
+    if (step_ms === 0) throw new PromqlInvalid('the step of a subquery must be a duration above zero');
+    this.#expect(']');
+    return { kind: 'subquery', of, range_ms, step_ms, offset_ms: this.#offset() };
+  }
+
+  /** A range with a step, `[10m:1m]`, begins here. */
+  #isSubquery(): boolean {
+    return this.#isSign('[') && this.#tokens[this.#next + 2]?.kind === 'step';
+  }
+
+  #offset(): number {
+    if (!this.#takeName('offset')) return 0;
+    const sign = this.#take('-') ? -1 : 1;
+    return sign * this.#duration();
   }
 
   #matchers(): Matcher[] {

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { eventually } from '#testing/eventually.ts';
-import { evaluate, selectorsOf, type Series, type Value } from './promql.ts';
+import { evaluate, type Series, type Value } from './promql.ts';
 import { parseDuration, parsePromql, PromqlInvalid } from './promql-parser.ts';
+import { gather } from './promql-range.ts';
 import { TestLoggregator } from './testing.ts';
 
 /** Every metric: two instances, a sample each 15 s from 0 to 10 min; `cpu` goes 0, 1, 2…, `requests` likewise but starts anew at 5 min. */
@@ -23,15 +24,13 @@ for (const [le, count] of Object.entries({ '0.1': 50, '1': 90, '+Inf': 100 })) {
   series.push({ labels: { __name__: 'seconds_bucket', source_id: 'app', le }, samples: samples((n) => n * count) });
 }
 
-function query(text: string, at_s = 600): Value {
+async function query(text: string, at_s = 600): Promise<Value> {
   const expression = parsePromql(text);
-  const data = new Map(
-    selectorsOf(expression).map((selector) => [
-      selector,
-      series.filter(({ labels }) => labels['__name__'] === selector.name),
-    ]),
+  const at_ms = at_s * 1000;
+  const data = await gather(expression, { start_ms: at_ms, end_ms: at_ms }, async ({ name }) =>
+    series.filter(({ labels }) => labels['__name__'] === name),
   );
-  return evaluate(expression, at_s * 1000, data);
+  return evaluate(expression, at_ms, data);
 }
 
 /** Values by instance, or all. */
@@ -95,10 +94,20 @@ describe('PromQL', () => {
     ['cpu / on(source_id) group_left sum by (source_id) (cpu)', [0.333333, 0.666667]],
     ['sum by (source_id) (cpu) / on(source_id) group_right() cpu', [3, 1.5]],
     ['cpu > on(source_id) group_left avg by (source_id) (cpu)', [80]],
+    ['count_over_time(cpu[5m:1m])', [5, 5]],
+    ['count_over_time(cpu[5m:])', [5, 5], 610],
+    ['avg_over_time(cpu[2m : 1m])', [38, 76]],
+    ['max_over_time(cpu[2m:1m] offset 5m)', [20, 40]],
+    ['max_over_time(cpu offset 5m [2m:1m])', [20, 40]],
+    ['max_over_time(rate(requests[1m])[10m:1m])', [0.066667, 0.133333]],
+    ['min_over_time(sum(cpu)[4m:30s]) + 1', [79]],
+    ['quantile_over_time(0.5, (cpu / memory)[2m:15s])', [0.365, 0.365]],
+    ['max_over_time(max_over_time(cpu[1m:15s])[2m:1m] offset 1m)', [36, 72]],
+    ['rate(cpu[5m:1m])', [0.066667, 0.133333]],
   ];
   for (const [text, expected, at_s] of cases) {
-    it(`evaluates ${text}${at_s === undefined ? '' : ` at ${at_s} s`}`, () => {
-      assert.deepEqual(numbers(query(text, at_s)), expected);
+    it(`evaluates ${text}${at_s === undefined ? '' : ` at ${at_s} s`}`, async () => {
+      assert.deepEqual(numbers(await query(text, at_s)), expected);
     });
   }
 
@@ -124,11 +133,18 @@ describe('PromQL', () => {
     'quantile(cpu)',
     'quantile_over_time(0.5, cpu)',
     'histogram_quantile(cpu)',
+    'cpu[5m:1m]',
+    'sum(cpu[5m:1m])',
+    'rate(cpu[5m:0s])',
+    'rate(cpu[:1m])',
+    'rate(cpu[5m:1m][5m:1m])',
+    'rate(cpu[5m][5m:1m])',
+    'rate(cpu[1y:1ms])',
     '§',
   ];
   for (const text of [...bad, '('.repeat(100)]) {
-    it(`refuses ${JSON.stringify(text.slice(0, 20))} with a reason`, () => {
-      assert.throws(() => query(text), PromqlInvalid);
+    it(`refuses ${JSON.stringify(text.slice(0, 20))} with a reason`, async () => {
+      await assert.rejects(query(text), PromqlInvalid);
     });
   }
 

@@ -6,6 +6,7 @@ import {
   type Operator,
   PromqlInvalid,
   type Selector,
+  type Subquery,
 } from './promql-parser.ts';
 
 export type Labels = Readonly<Record<string, string>>;
@@ -27,32 +28,38 @@ export type Value = { type: 'scalar'; value: number } | { type: 'vector'; sample
 export const LOOKBACK_MS = 5 * 60_000;
 const NAME = '__name__';
 
-/** All selectors of an expression, with what each needs of the past. */
-export function selectorsOf(expression: Expression): Selector[] {
+/** What an expression reads: its selectors and subqueries, not those within a subquery. */
+export function sourcesOf(expression: Expression): (Selector | Subquery)[] {
   switch (expression.kind) {
     case 'number':
       return [];
     case 'selector':
+    case 'subquery':
       return [expression];
     case 'call':
-      return expression.args.flatMap(selectorsOf);
+      return expression.args.flatMap(sourcesOf);
     case 'aggregate':
-      return [expression.of, ...(expression.parameter ? [expression.parameter] : [])].flatMap(selectorsOf);
+      return [expression.of, ...(expression.parameter ? [expression.parameter] : [])].flatMap(sourcesOf);
     case 'binary':
     case 'set':
-      return [...selectorsOf(expression.left), ...selectorsOf(expression.right)];
+      return [...sourcesOf(expression.left), ...sourcesOf(expression.right)];
     default:
       return expression satisfies never;
   }
 }
 
-/** Evaluates at one moment, with each selector's series at hand. Errors: PromqlInvalid. */
-export function evaluate(expression: Expression, at_ms: number, data: ReadonlyMap<Selector, readonly Series[]>): Value {
+/** The series of each source. */
+export type Data = ReadonlyMap<Selector | Subquery, readonly Series[]>;
+
+/** Evaluates at one moment, with all that it reads at hand. Errors: PromqlInvalid. */
+export function evaluate(expression: Expression, at_ms: number, data: Data): Value {
   switch (expression.kind) {
     case 'number':
       return { type: 'scalar', value: expression.value };
     case 'selector':
       return { type: 'vector', samples: instant(expression, at_ms, data) };
+    case 'subquery':
+      throw rangeAlone();
     case 'call':
       return call(expression, at_ms, data);
     case 'aggregate': {
@@ -73,11 +80,10 @@ export function evaluate(expression: Expression, at_ms: number, data: ReadonlyMa
   }
 }
 
-type Data = ReadonlyMap<Selector, readonly Series[]>;
+const rangeAlone = (): PromqlInvalid => new PromqlInvalid('a range vector needs a function such as rate around it');
 
 function instant(selector: Selector, at_ms: number, data: Data): Sample[] {
-  if (selector.range_ms !== undefined)
-    throw new PromqlInvalid('a range vector needs a function such as rate around it');
+  if (selector.range_ms !== undefined) throw rangeAlone();
   return (data.get(selector) ?? []).flatMap(({ labels, samples }) => {
     const end = at_ms - selector.offset_ms;
     const last = samples[countUntil(samples, end) - 1];
@@ -141,15 +147,15 @@ function call({ name, args }: Expression & { kind: 'call' }, at_ms: number, data
 }
 
 function perWindow(
-  { name, of: selector, at_ms }: { name: string; of: Expression | undefined; at_ms: number },
+  { name, of, at_ms }: { name: string; of: Expression | undefined; at_ms: number },
   { data, overTime, isKeepingName }: { data: Data; overTime: OverTime; isKeepingName: boolean },
 ): Value {
-  if (selector?.kind !== 'selector' || selector.range_ms === undefined) {
+  if ((of?.kind !== 'selector' && of?.kind !== 'subquery') || of.range_ms === undefined) {
     throw new PromqlInvalid(`${name} takes a range vector, such as metric{…}[5m]`);
   }
-  const end = at_ms - selector.offset_ms;
-  const start = end - selector.range_ms;
-  const found = (data.get(selector) ?? []).flatMap(({ labels, samples }) => {
+  const end = at_ms - of.offset_ms;
+  const start = end - of.range_ms;
+  const found = (data.get(of) ?? []).flatMap(({ labels, samples }) => {
     const within = samples.slice(countUntil(samples, start), countUntil(samples, end));
     const value = within.length === 0 ? undefined : overTime({ samples: within, start, end });
     return value === undefined ? [] : [{ labels: isKeepingName ? labels : nameless(labels), value }];
