@@ -22,6 +22,8 @@ export interface Forward {
 }
 
 const KEEPALIVE_MS = 30_000;
+/** What a command ends with that was killed, or whose end was not told. */
+const NO_STATUS = 255;
 
 /** A connection to the SSH proxy. Errors: CommandError in the words of the public CLI. */
 export class SshConnection implements AsyncDisposable {
@@ -85,20 +87,18 @@ export class SshConnection implements AsyncDisposable {
     const { stdin, stdout, stderr } = process;
     const size = (): { cols: number; rows: number } => ({ cols: stdout.columns ?? 80, rows: stdout.rows ?? 43 });
     const pty = { ...size(), width: 0, height: 0, term: process.env['TERM'] ?? 'xterm' };
-    const channel = await this.#start(command, options.tty ? pty : undefined);
+    const { channel, status } = await this.#start(command, options.tty ? pty : undefined);
     const resize = (): void => channel.setWindow(size().rows, size().cols, 0, 0);
     if (options.tty) {
       if (stdin.isTTY) stdin.setRawMode(true);
       stdout.on('resize', resize);
     }
     try {
-      let status = 255;
-      channel.on('exit', (code: number | null) => (status = code ?? 255));
       channel.pipe(stdout, { end: false });
       channel.stderr.pipe(stderr, { end: false });
       stdin.pipe(channel);
       await once(channel, 'close');
-      return status;
+      return status();
     } finally {
       stdin.unpipe(channel);
       stdin.pause();
@@ -113,11 +113,20 @@ export class SshConnection implements AsyncDisposable {
     await this.closed;
   }
 
-  async #start(command: string | undefined, pty: ssh2.PseudoTtyOptions | undefined): Promise<ClientChannel> {
+  async #start(
+    command: string | undefined,
+    pty: ssh2.PseudoTtyOptions | undefined,
+  ): Promise<{ channel: ClientChannel; status: () => number }> {
     return await new Promise((resolve, reject) => {
       const done = (error: Error | undefined, channel: ClientChannel): void => {
-        if (error) reject(new CommandError(`SSH session allocation failed: ${error.message}`, { cause: error }));
-        else resolve(channel);
+        if (error) {
+          reject(new CommandError(`SSH session allocation failed: ${error.message}`, { cause: error }));
+          return;
+        }
+        let status = NO_STATUS;
+        // Here and not once this promise is had: what ends at once may tell so in the very bytes that say it began.
+        channel.on('exit', (code: number | null) => (status = code ?? NO_STATUS));
+        resolve({ channel, status: () => status });
       };
       if (command !== undefined) this.#client.exec(command, pty ? { pty } : {}, done);
       else this.#client.shell(pty ?? false, done);
