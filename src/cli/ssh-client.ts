@@ -87,7 +87,7 @@ export class SshConnection implements AsyncDisposable {
     const { stdin, stdout, stderr } = process;
     const size = (): { cols: number; rows: number } => ({ cols: stdout.columns ?? 80, rows: stdout.rows ?? 43 });
     const pty = { ...size(), width: 0, height: 0, term: process.env['TERM'] ?? 'xterm' };
-    const { channel, status } = await this.#start(command, options.tty ? pty : undefined);
+    const channel = await this.#start(command, options.tty ? pty : undefined);
     const resize = (): void => channel.setWindow(size().rows, size().cols, 0, 0);
     if (options.tty) {
       if (stdin.isTTY) stdin.setRawMode(true);
@@ -97,8 +97,9 @@ export class SshConnection implements AsyncDisposable {
       channel.pipe(stdout, { end: false });
       channel.stderr.pipe(stderr, { end: false });
       stdin.pipe(channel);
-      await once(channel, 'close');
-      return status();
+      // Not by 'exit': what ends at once tells it in the very bytes that say it began, before anybody listens.
+      const [status] = (await once(channel, 'close')) as [number | null | undefined];
+      return status ?? NO_STATUS;
     } finally {
       stdin.unpipe(channel);
       stdin.pause();
@@ -113,20 +114,11 @@ export class SshConnection implements AsyncDisposable {
     await this.closed;
   }
 
-  async #start(
-    command: string | undefined,
-    pty: ssh2.PseudoTtyOptions | undefined,
-  ): Promise<{ channel: ClientChannel; status: () => number }> {
+  async #start(command: string | undefined, pty: ssh2.PseudoTtyOptions | undefined): Promise<ClientChannel> {
     return await new Promise((resolve, reject) => {
       const done = (error: Error | undefined, channel: ClientChannel): void => {
-        if (error) {
-          reject(new CommandError(`SSH session allocation failed: ${error.message}`, { cause: error }));
-          return;
-        }
-        let status = NO_STATUS;
-        // Here and not once this promise is had: what ends at once may tell so in the very bytes that say it began.
-        channel.on('exit', (code: number | null) => (status = code ?? NO_STATUS));
-        resolve({ channel, status: () => status });
+        if (error) reject(new CommandError(`SSH session allocation failed: ${error.message}`, { cause: error }));
+        else resolve(channel);
       };
       if (command !== undefined) this.#client.exec(command, pty ? { pty } : {}, done);
       else this.#client.shell(pty ?? false, done);
