@@ -47,19 +47,6 @@ export const DeaConfig = z
         disk_limit_mb: z.number().int().positive().default(2048).describe('at least'),
         max_staging_duration_s: z.number().positive().default(900).describe('at most, whatever the build asks for'),
         max_concurrent: z.number().int().positive().default(2).describe('more builds wait in a queue'),
-        cpu_shares: z
-          .number()
-          .int()
-          .min(2)
-          .default(4)
-          .describe('below what instances get, so that builds wait for apps'),
-        io_weight: z
-          .number()
-          .int()
-          .min(1)
-          .max(1000)
-          .default(10)
-          .describe('of disk traffic, where the kernel weighs it; instances have 100'),
         max_package_bytes: z
           .number()
           .int()

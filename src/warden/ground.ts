@@ -72,7 +72,8 @@ export async function prepareGround(config: WardenConfig, context: ComponentCont
   network.rememberPort(dns.port);
   const { name, allow_host_access } = config;
   const settings = { name, pool, allow_host_access, dns_port: dns.port };
-  const [foreground, background] = groupPaths(config.name).map((path) => new Cgroup(version, path)) as [Cgroup, Cgroup];
+  const [foreground, background] = groupPaths(name);
+  const groups = { foreground: new Cgroup(version, foreground), background: new Cgroup(version, background) };
   mkdirSync(join(run, 'containers'), { recursive: true });
   return {
     ...context,
@@ -91,8 +92,8 @@ export async function prepareGround(config: WardenConfig, context: ComponentCont
     seccomp: { program: undefined },
     max_open_files: openFilesLimit(),
     placeOf: (slot) => placeOf(slot, config.name, pool),
-    groups: { foreground, background },
-    cgroupOf: ({ handle, is_background }) => (is_background ? background : foreground).below(handle),
+    groups,
+    cgroupOf: ({ handle, is_background }) => groups[is_background ? 'background' : 'foreground'].below(handle),
     mountsOf: (handle) => join(run, 'containers', handle),
   };
 }

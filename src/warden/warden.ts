@@ -126,8 +126,8 @@ export class Warden {
     for (const container of this.#containers.values()) container.close();
     if (this.#containers.size > 0) return;
     firewall.drop();
-    if (!groups.foreground.remove() || !groups.background.remove())
-      log.warn({}, 'the control groups of all containers are not empty');
+    const left = Object.values(groups).filter((group) => !group.remove());
+    if (left.length > 0) log.warn({}, 'the control groups of all containers are not empty');
   }
 
   async #destroyNow(container: Container): Promise<void> {
@@ -187,8 +187,7 @@ export class Warden {
       ...readdirSync(mounts),
       ...readdirSync(runtime.state),
       ...disks.list(),
-      ...groups.foreground.names(),
-      ...groups.background.names(),
+      ...Object.values(groups).flatMap((group) => group.names()),
     ]);
     for (const handle of found) {
       if (this.#containers.has(handle)) continue;

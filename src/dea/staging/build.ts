@@ -189,8 +189,6 @@ export class Build {
         limits: {
           memory_in_bytes: this.memory_mb * 1024 * 1024,
           disk_in_bytes: this.#disk_bytes,
-          cpu_shares: config.staging.cpu_shares,
-          io_weight: config.staging.io_weight,
           pids: config.instance.max_processes,
         },
         net_out: egress_network_rules,
